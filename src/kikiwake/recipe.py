@@ -1,0 +1,238 @@
+"""The recipe: one YAML file in which every number of a system stands.
+
+`Recipe.load` reads a shipped recipe by name or a file by path, puts `key=value` overrides on top, and checks
+everything before any audio is read: an unknown key, a wrong type or a value out of range is an error that
+gives the place, the value and the nearest right name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from kikiwake import components
+from kikiwake._recipe_file import Places, complaint, override, read
+from kikiwake._yaml import Key
+from kikiwake.errors import RecipeError
+
+Node = dict[str, Any]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(pydantic.BaseModel):
+    """A mapping of a recipe in which every key is known."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Data(Section):
+    """Where the clips are and how they become waveforms `[C, T]`.
+
+    `manifest`: CSV made by `kikiwake prepare`. `channels`: 1 mixes down; a mono file is repeated.
+    `crop`: the stretch of a clip that training sees. `pad`: how a clip shorter than its crop is filled.
+    `secondary_target`: target of a clip's secondary labels. `cache`: keep decoded clips on disk.
+    `workers`: processes that load clips.
+    """
+
+    manifest: Path | None = None
+    sample_rate: Annotated[int, Field(ge=1000, le=768_000)]
+    channels: Annotated[int, Field(ge=1, le=64)] = 1
+    crop: Node
+    pad: Literal["zero", "repeat"] = "zero"
+    secondary_target: Fraction = 0.0
+    cache: bool = True
+    cache_folder: Path | None = None
+    workers: Annotated[int, Field(ge=0)] = 2
+
+
+class Split(Section):
+    """Which clips are held out.
+
+    `test`: a fold's number, "split" for the manifest's split column, or null for none.
+    `validation`: a fold's number, a fraction of the other groups, or null: then nothing but the training
+    clips decides when to stop, and the last epoch's weights are kept.
+    """
+
+    test: int | Literal["split"] | None = None
+    validation: int | Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class Optimizer(Section):
+    """One of torch's optimizers and its numbers.
+
+    `decay_vectors`: whether `weight_decay` also shrinks biases and normalisation layers, which have no
+    capacity to overfit (He et al. 2019, "Bag of tricks for image classification", section 3.1).
+    """
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop"]
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Fraction | None = None
+    nesterov: bool = False
+    decay_vectors: bool = False
+    betas: tuple[Fraction, Fraction] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _belongs(self) -> Optimizer:
+        if self.momentum is not None and self.name in {"adam", "adamw"}:
+            raise ValueError(f"'momentum' is for sgd and rmsprop; {self.name} takes 'betas'")
+        if self.betas is not None and self.name in {"sgd", "rmsprop"}:
+            raise ValueError(f"'betas' is for adam and adamw; {self.name} takes 'momentum'")
+        if self.nesterov and (self.name != "sgd" or not self.momentum):
+            raise ValueError("'nesterov' is for sgd with a momentum above 0")
+        return self
+
+
+class Stage(Section):
+    """One training phase; each starts from the weights that the one before kept.
+
+    `batch_size`: clips a step, over all processes and accumulation. `accumulation`: parts in which a batch
+    is computed, to save memory. `warmup_epochs`: the learning rate grows linearly from 0 over them.
+    `freeze`: the first n groups of the network, or "all" of its backbone. `ema`: decay a step of the averaged
+    weights that are validated and kept. `early_stopping`: epochs without a better `monitor` score.
+    `keep`: which epoch's weights the stage hands on; by default the best where there are validation clips.
+    """
+
+    name: str = "train"
+    epochs: Count
+    batch_size: Count
+    accumulation: Count = 1
+    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: Literal["balanced"] | None = None
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    optimizer: Optimizer
+    schedule: Node = {"name": "constant"}
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    freeze: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    augmentations: list[Node] = []
+    gradient_clip: Positive | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    monitor: Literal[
+        "loss", "accuracy", "macro_f1", "micro_f1", "macro_roc_auc", "macro_average_precision", "padded_cmap"
+    ] = "accuracy"
+    early_stopping: Count | None = None
+    keep: Literal["best", "last"] | None = None
+
+
+class Engine(Section):
+    """What computes: device, arithmetic and threads.
+
+    `device`: "auto" takes a GPU where there is one. `precision`: "auto" is bf16 or fp16 on a GPU and fp32
+    elsewhere. `threads`: of the CPU; null leaves torch's choice.
+    """
+
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    threads: Count | None = None
+
+
+class Predict(Section):
+    """How recordings are cut into windows and a clip's windows are joined.
+
+    `window_seconds`: null takes the length of the training crop. `hop_seconds`: null takes the window's
+    length. `aggregate`: how the windows of one clip become its probabilities.
+    """
+
+    window_seconds: Positive | None = None
+    hop_seconds: Positive | None = None
+    batch_size: Count = 16
+    aggregate: Literal["mean", "max"] = "mean"
+
+
+class WeightsAndBiases(Section):
+    """Where Weights & Biases logs to."""
+
+    project: str = "kikiwake"
+    mode: Literal["online", "offline"] = "offline"
+
+
+class Tracking(Section):
+    """Loggers beside the run's own CSV and pictures."""
+
+    tensorboard: bool = False
+    wandb: WeightsAndBiases | None = None
+
+
+class Recipe(Section):
+    """A whole system: from a manifest to a trained model, every number in one place."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    run: Path
+    data: Data
+    split: Split = Split()
+    frontend: Node
+    augmentations: list[Node] = []
+    model: Node
+    stages: Annotated[list[Stage], Field(min_length=1)]
+    engine: Engine = Engine()
+    predict: Predict = Predict()
+    tracking: Tracking = Tracking()
+    checkpoint_seconds: Positive = 60.0
+
+    @classmethod
+    def load(cls, source: str | Path | Recipe, *overrides: str) -> Recipe:
+        """Read a shipped recipe by its name or a file by its path, with `key=value` overrides.
+
+        Keys are dotted; a list's item is named by its position or by its `name`: `stages.train.epochs=5`.
+
+        Raises:
+            RecipeError: the recipe is not there, or something in it is wrong.
+        """
+        if isinstance(source, Recipe):
+            data, places = source.plain(), Places("recipe", {})
+        else:
+            data, places = read(source)
+        for setting in overrides:
+            override(data, setting, places=places)
+        try:
+            recipe = cls.model_validate_json(json.dumps(data), strict=True)
+        except pydantic.ValidationError as error:
+            raise complaint(error, model=cls, places=places) from None
+        return recipe._resolved(places)
+
+    def _resolved(self, places: Places) -> Recipe:
+        """Return the recipe with every part checked against its schema and its defaults filled in."""
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise RecipeError("two stages have the same name", where=places(("stages",)), value=names)
+        plain = self.plain()
+        for family, key, node in self._nodes():
+            inner: Any = plain
+            for step in key[:-1]:
+                inner = inner[step]
+            inner[key[-1]] = components.resolve(family, node, where=places(key))
+        return Recipe.model_validate_json(json.dumps(plain), strict=True)
+
+    def _nodes(self) -> Iterator[tuple[str, Key, Node]]:
+        """Yield the family, place and node of every part that the recipe names."""
+        yield "crops", ("data", "crop"), self.data.crop
+        yield "frontends", ("frontend",), self.frontend
+        yield "models", ("model",), self.model
+        for index, node in enumerate(self.augmentations):
+            yield "augmentations", ("augmentations", index), node
+        for number, stage in enumerate(self.stages):
+            yield "schedules", ("stages", number, "schedule"), stage.schedule
+            for index, node in enumerate(stage.augmentations):
+                yield "augmentations", ("stages", number, "augmentations", index), node
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether classes are judged one by one (sigmoid) and not against each other (softmax)."""
+        return self.stages[-1].loss == "binary_cross_entropy"
+
+    def plain(self) -> dict[str, Any]:
+        """Return the recipe as JSON's types, every default filled in."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """Return the resolved recipe as YAML that `load` reads back."""
+        return yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,1 @@
+"""Learning-rate schedules: pure functions of epoch and scores, so that resuming needs no state."""
