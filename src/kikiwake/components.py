@@ -14,7 +14,7 @@ import inspect
 import json
 import pkgutil
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -50,7 +50,8 @@ def part(family: str, name: str) -> Any:
         raise unknown("name", name, names(family), where=family)
     module = importlib.import_module(f"kikiwake.{family}.{name}")
     camel_case = "".join(word.capitalize() for word in name.split("_"))
-    return getattr(module, camel_case, None) or module.scan
+    own = getattr(module, camel_case, None)
+    return own if getattr(own, "__module__", None) == module.__name__ else module.scan
 
 
 @cache
@@ -63,9 +64,7 @@ def schema(part: Any) -> type[pydantic.BaseModel]:
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in SUPPLIED:
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[parameter.name] = (hints[parameter.name], default)
-    config = pydantic.ConfigDict(
-        extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), validate_default=True
-    )
+    config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
     return pydantic.create_model(part.__name__, __config__=config, **fields)
 
 
@@ -126,9 +125,13 @@ def checked(model: type[pydantic.BaseModel], values: Mapping[str, Any], *, where
         RecipeError: a wrong type or value, a missing key.
     """
     try:
-        result = model.model_validate_json(json.dumps(values), strict=True)
+        text = json.dumps(values)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"a recipe holds numbers, text, lists and mappings: {error}", where=where) from None
+    try:
+        result = model.model_validate_json(text, strict=True)
     except pydantic.ValidationError as error:
-        raise located(error, where=where) from None
+        raise located(error, where=where, values=values, model=model) from None
     return {key: getattr(result, key) for key in model.model_fields}
 
 
@@ -153,16 +156,66 @@ def unknown(kind: str, name: object, allowed: Iterable[str], *, where: str) -> R
     return RecipeError(f"unknown {kind} '{name}'", where=where, remedy=f"{hint}allowed: {', '.join(choices)}")
 
 
-def located(error: pydantic.ValidationError, *, where: str) -> RecipeError:
-    """Return pydantic's complaint about the first key as a RecipeError with that key's place."""
+def located(
+    error: pydantic.ValidationError,
+    *,
+    where: str,
+    values: Any = None,
+    model: type[pydantic.BaseModel] | None = None,
+) -> RecipeError:
+    """Return pydantic's complaint about the first key as a RecipeError with that key's place.
+
+    `values`: what was checked; it tells keys that were written from the names that pydantic gives to the
+    branches of a union. `model`: what it was checked with, for the names that an unknown key may mean.
+    """
     first = error.errors()[0]
     key = first["loc"][:1]
-    # A union complains once a branch: the branches' messages are one key's alternatives.
-    messages = [wording(found) for found in error.errors() if found["loc"][:1] == key]
-    place = ".".join(str(step) for step in (where, *key) if step != "")
+    written = _written(first["loc"], values)
+    if first["type"] == "missing":
+        written = (*written, first["loc"][-1])
+    place = ".".join(str(step) for step in (where, *(written or key)) if step != "")
     if first["type"] == "missing":
         return RecipeError("this key is required and missing", where=place)
+    if first["type"] == "extra_forbidden" and model is not None:
+        above = ".".join(str(step) for step in (where, *written[:-1]))
+        return unknown("key", written[-1], _keys_at(model, written[:-1]), where=above)
+    # A union complains once a branch: the branches' messages are one key's alternatives.
+    messages = [wording(found) for found in error.errors() if found["loc"][:1] == key]
     return RecipeError("; or ".join(dict.fromkeys(messages)), where=place, value=first["input"])
+
+
+def _written(loc: Sequence[str | int], values: Any) -> tuple[str | int, ...]:
+    """Return those steps of a place that are keys and positions in `values`."""
+    written: tuple[str | int, ...] = ()
+    for step in loc:
+        keyed = isinstance(values, Mapping) and step in values
+        listed = isinstance(values, list | tuple) and isinstance(step, int) and step < len(values)
+        if keyed or listed:
+            values = values[step]
+            written = (*written, step)
+    return written
+
+
+def _keys_at(model: type[pydantic.BaseModel], path: Sequence[str | int]) -> set[str]:
+    """Return the keys that a mapping may have at `path` inside what `model` checks."""
+    whole = model.model_json_schema()
+    places: list[dict[str, Any]] = [whole]
+    for step in (*path, None):
+        places = [branch for place in places for branch in _branches(place, whole)]
+        if isinstance(step, str):
+            places = [place["properties"][step] for place in places if step in place.get("properties", {})]
+        elif step is not None:
+            places = [place["items"] for place in places if "items" in place]
+    return {key for place in places for key in place.get("properties", {})}
+
+
+def _branches(place: dict[str, Any], whole: dict[str, Any]) -> list[dict[str, Any]]:
+    """Follow references and unions of a JSON schema to what they stand for."""
+    if "$ref" in place:
+        return _branches(whole["$defs"][place["$ref"].rpartition("/")[2]], whole)
+    if "anyOf" in place:
+        return [branch for option in place["anyOf"] for branch in _branches(option, whole)]
+    return [place]
 
 
 def wording(found: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ drawn, whatever the number of workers (Salmon et al. 2011, "Parallel random numb
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 def key(seed: int, *ids: int | str, bits: int = 128) -> int:
     """Return the integer of `bits` bits that names the stream of `seed` and `ids`.
 
-    Types count: `key(0, 1)` and `key(0, "1")` differ, and no two lists of ids share a spelling.
+    Types count: `key(0, 1)` and `key(0, "1")` differ, and no two lists of ids share a spelling. An integer of
+    numpy counts as the same integer of Python.
     """
-    digest = blake2b(repr((int(seed), *ids)).encode(), digest_size=bits // 8)
+    plain = [str(each) if isinstance(each, str) else operator.index(each) for each in (seed, *ids)]
+    digest = blake2b(repr(tuple(plain)).encode(), digest_size=bits // 8)
     return int.from_bytes(digest.digest(), "little")
 
 

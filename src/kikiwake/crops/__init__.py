@@ -1,0 +1,1 @@
+"""Crops: which stretch of a clip a training example is made from."""
