@@ -1,0 +1,89 @@
+"""The whole model: from a waveform to logits, front end included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kikiwake import components
+from kikiwake.models._output import Output
+from kikiwake.randomness import seeded_torch
+from kikiwake.recipe import Recipe
+
+
+class Classifier(nn.Module):
+    """A front end and a network, with all that is needed to use them on new recordings.
+
+    `classes`: names in the order of the logits. `sample_rate` in Hz and `channels` of the waveforms it takes.
+    `multilabel`: classes are judged one by one (sigmoid), not against each other (softmax).
+
+    Shape: waveform `[B, C, T]` -> Output with clipwise logits `[B, K]`.
+    """
+
+    def __init__(
+        self,
+        frontend: nn.Module,
+        network: nn.Module,
+        *,
+        classes: Sequence[str],
+        sample_rate: int,
+        channels: int,
+        multilabel: bool,
+    ) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.network = network
+        self.classes = list(classes)
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.multilabel = multilabel
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Output:
+        """Return the logits; `lengths` `[B]` are the samples before padding, where there is any."""
+        output: Output = self.network(self.frontend(waveform, lengths=lengths))
+        return output
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Turn logits `[..., K]` into float32 probabilities."""
+        return logits.float().sigmoid() if self.multilabel else logits.float().softmax(-1)
+
+
+def build_classifier(recipe: Recipe, *, classes: Sequence[str], pretrained: bool = True) -> Classifier:
+    """Build the classifier of a recipe; its first weights are a function of the recipe's seed.
+
+    `pretrained`: False leaves out weights from elsewhere, for a model whose own weights are loaded next.
+
+    Raises:
+        RecipeError: a part's arguments do not fit each other.
+        WeightsError: pretrained weights are asked for and cannot be had.
+    """
+    data = recipe.data
+    with seeded_torch(recipe.seed, "weights", device=torch.device("cpu")):
+        frontend = components.build(
+            "frontends",
+            recipe.frontend,
+            where="frontend",
+            sample_rate=data.sample_rate,
+            in_channels=data.channels,
+        )
+        node = recipe.model if pretrained else {**recipe.model, **_without_weights(recipe.model)}
+        network = components.build(
+            "models", node, where="model", in_channels=frontend.out_channels, num_classes=len(classes)
+        )
+    return Classifier(
+        frontend,
+        network,
+        classes=classes,
+        sample_rate=data.sample_rate,
+        channels=data.channels,
+        multilabel=recipe.multilabel,
+    )
+
+
+def _without_weights(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that switch off the loading of weights, as far as the part has such settings."""
+    blank = {"pretrained": False, "weights": None}
+    return {key: value for key, value in blank.items() if key in node}

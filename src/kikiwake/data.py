@@ -1,0 +1,225 @@
+"""From manifest rows to batches of waveforms; what a batch holds is a pure function of its request."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kikiwake import audio, components
+from kikiwake.cache import ArrayCache, default_cache_folder, source_key
+from kikiwake.cache import key as cache_key
+from kikiwake.manifest import Manifest
+from kikiwake.randomness import generator
+from kikiwake.recipe import Data as DataSection
+
+OPEN_CLIPS = 64
+
+
+class Request(NamedTuple):
+    """One item of a batch: a whole training draw (`start` None) or a fixed window of a clip.
+
+    `clip`: row of the manifest. `draw`: names the random stream. `start`, `frames`: samples from the start of
+    the clip at the recipe's rate.
+    """
+
+    clip: int
+    draw: tuple[int | str, ...] = ()
+    start: int | None = None
+    frames: int | None = None
+
+
+class Batch(NamedTuple):
+    """Waveforms with what belongs to them.
+
+    Shape: waveform `[B, C, T]`; targets `[B, K]`; weights `[B]`; lengths `[B]` (samples before padding);
+    clips `[B]` (rows of the manifest).
+    """
+
+    waveform: Tensor
+    targets: Tensor
+    weights: Tensor
+    lengths: Tensor
+    clips: Tensor
+
+
+class ClipReader:
+    """Reads stretches of a manifest's clips as waveforms `[C, T]` at the recipe's rate.
+
+    With a cache, a clip is decoded once and read from a memory map ever after.
+    """
+
+    def __init__(self, manifest: Manifest, *, data: DataSection) -> None:
+        self.manifest = manifest
+        self.sample_rate = data.sample_rate
+        self.channels = data.channels
+        self.cache = ArrayCache(data.cache_folder or default_cache_folder()) if data.cache else None
+        self._open: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._keys: dict[int, str] = {}
+
+    def total(self, index: int) -> int:
+        """Return the samples of a clip at the recipe's rate."""
+        if self.cache:
+            return int(self._whole(index).shape[1])
+        first, last = self._span(index)
+        return last - first
+
+    def read(self, index: int, start: int, frames: int) -> np.ndarray:
+        """Return samples `start` to `start + frames` of a clip, fewer where it ends.
+
+        Shape: `[C, T]`.
+
+        Raises:
+            AudioError: the recording cannot be read.
+        """
+        if self.cache:
+            return self._whole(index)[:, start : start + frames]
+        first, last = self._span(index)
+        return self._load(index, first + start, max(0, min(frames, last - first - start)))
+
+    def _span(self, index: int) -> tuple[int, int]:
+        """Return the first sample of a clip and the one after its last, in its recording."""
+        clip = self.manifest[index]
+        first = round((clip.start or 0.0) * self.sample_rate)
+        whole = math.floor(clip.frames * self.sample_rate / clip.sr + 0.5)
+        last = whole if clip.end is None else min(whole, round(clip.end * self.sample_rate))
+        return first, max(first, last)
+
+    def _load(self, index: int, start: int, frames: int) -> np.ndarray:
+        path = self.manifest[index].path
+        return audio.load(
+            path, sample_rate=self.sample_rate, channels=self.channels, start=start, frames=frames
+        ).waveform
+
+    def _whole(self, index: int) -> np.ndarray:
+        """Return the memory map of a clip; the last few are kept open, for each holds a file descriptor."""
+        if index in self._open:
+            self._open.move_to_end(index)
+            return self._open[index]
+        first, last = self._span(index)
+        if index not in self._keys:
+            self._keys[index] = cache_key(
+                source_key(self.manifest[index].path),
+                sample_rate=self.sample_rate,
+                channels=self.channels,
+                start=first,
+                frames=last - first,
+            )
+        assert self.cache is not None
+        decoded = self.cache.get(self._keys[index], lambda: self._load(index, first, last - first))
+        self._open[index] = decoded
+        if len(self._open) > OPEN_CLIPS:
+            self._open.popitem(last=False)
+        return decoded
+
+
+class ClipDataset(Dataset[Batch]):
+    """Makes batches on request, in any process, in any order, always the same.
+
+    `augmentations`: parts of level "waveform". A waveform shorter than its window or crop is filled up; whole
+    clips without a set length are filled up to the longest of their batch.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        data: DataSection,
+        seed: int,
+        augmentations: Sequence[Any] = (),
+    ) -> None:
+        self.reader = ClipReader(manifest, data=data)
+        self.crop = components.build("crops", data.crop, where="data.crop")
+        seconds = self.crop.seconds
+        self.crop_frames = None if seconds is None else round(seconds * data.sample_rate)
+        self.pad = data.pad
+        self.seed = seed
+        self.augmentations = list(augmentations)
+        self.targets = manifest.targets(secondary=data.secondary_target)
+        self.weights = manifest.weights()
+
+    def __getitem__(self, requests: Sequence[Request]) -> Batch:
+        """Return the batch of `requests`."""
+        waveforms = [self._waveform(request) for request in requests]
+        wanted = [request.frames or self.crop_frames or 0 for request in requests]
+        frames = max(1, *wanted, *(0 if w else x.shape[1] for w, x in zip(wanted, waveforms, strict=True)))
+        stacked = np.zeros((len(requests), self.reader.channels, frames), np.float32)
+        for row, waveform in zip(stacked, waveforms, strict=True):
+            fill(row, waveform, pad=self.pad)
+        lengths = [frames if self.pad == "repeat" else min(frames, x.shape[1]) for x in waveforms]
+        clips = np.array([request.clip for request in requests])
+        return Batch(
+            torch.from_numpy(stacked),
+            torch.from_numpy(self.targets[clips]),
+            torch.from_numpy(self.weights[clips]),
+            torch.tensor(lengths),
+            torch.from_numpy(clips),
+        )
+
+    def _waveform(self, request: Request) -> np.ndarray:
+        reader, index = self.reader, request.clip
+        if request.start is not None:
+            return reader.read(index, request.start, request.frames or reader.total(index))
+        start, frames = self.crop.choose(
+            reader.total(index),
+            sample_rate=reader.sample_rate,
+            rng=generator(self.seed, "crop", *request.draw),
+            read=lambda first, count: reader.read(index, first, count),
+        )
+        waveform = reader.read(index, start, frames)
+        for position, augmentation in enumerate(self.augmentations):
+            rng = generator(self.seed, "waveform", position, *request.draw)
+            waveform = augmentation(waveform, sample_rate=reader.sample_rate, rng=rng)
+        return waveform
+
+
+def fill(row: np.ndarray, waveform: np.ndarray, *, pad: str) -> None:
+    """Copy `waveform` `[C, t]` into the zeros of `row` `[C, T]`, cut or, with `pad="repeat"`, repeated."""
+    frames, count = row.shape[1], waveform.shape[1]
+    if pad == "repeat" and 0 < count < frames:
+        waveform = np.tile(waveform, math.ceil(frames / count))
+    row[:, : min(frames, waveform.shape[1])] = waveform[:, :frames]
+
+
+def training_requests(
+    indices: Sequence[int], *, seed: int, stage: str, epoch: int, chances: np.ndarray | None = None
+) -> list[Request]:
+    """Return an epoch's draws in their order: a function of the seed, the stage and the epoch alone.
+
+    `indices`: rows of the training clips. `chances`: how often each is drawn in relation to the others; None
+    draws each once.
+    """
+    rng = generator(seed, "order", stage, epoch)
+    if chances is None:
+        order = rng.permutation(len(indices))
+    else:
+        order = rng.choice(len(indices), size=len(indices), p=chances / chances.sum())
+    return [Request(indices[at], (stage, epoch, position)) for position, at in enumerate(order.tolist())]
+
+
+def training_batches(
+    requests: Sequence[Request], *, batch_size: int, rank: int = 0, processes: int = 1
+) -> list[list[Request]]:
+    """Return this process's share of each batch; clips that do not fill a last batch wait for another epoch.
+
+    Where there are fewer clips than a batch holds, they are one batch.
+    """
+    full = len(requests) // batch_size or 1
+    batches = [list(requests[at * batch_size : (at + 1) * batch_size]) for at in range(full)]
+    return [batch[rank::processes] for batch in batches]
+
+
+def windows(total: int, *, window: int, hop: int) -> list[tuple[int, int]]:
+    """Return start and length of the windows that cover `total` samples; the last may be shorter.
+
+    >>> windows(12, window=5, hop=5)
+    [(0, 5), (5, 5), (10, 2)]
+    """
+    count = 1 + math.ceil(max(0, total - window) / hop)
+    return [(at * hop, min(window, total - at * hop)) for at in range(count)]

@@ -1,0 +1,136 @@
+"""What computes: device, arithmetic, threads, and the other processes of a `torchrun`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from kikiwake.errors import RecipeError
+from kikiwake.recipe import Engine as EngineSection
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The device and arithmetic of this process, and its place among the processes of a run."""
+
+    device: torch.device
+    autocast_dtype: torch.dtype | None
+    rank: int = 0
+    processes: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the files and speaks to the user."""
+        return self.rank == 0
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether gradients need loss scaling, as fp16's small range demands."""
+        return self.autocast_dtype is torch.float16
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout of images: channels last is faster on CPUs and on GPUs with tensor cores."""
+        return torch.channels_last
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which the network runs in the chosen precision."""
+        if self.autocast_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.autocast_dtype)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return `module` with gradients averaged over all processes."""
+        if self.processes == 1:
+            return module
+        devices = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(module, device_ids=devices)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every process's `value`, in the order of ranks."""
+        if self.processes == 1:
+            return [value]
+        values: list[Any] = [None] * self.processes
+        dist.all_gather_object(values, value)
+        return values
+
+    def broadcast(self, value: Any) -> Any:
+        """Return the first process's `value` in every process."""
+        if self.processes == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def describe(self) -> str:
+        """Say in a line what computes."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+        precision = {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.autocast_dtype]
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        many = f", {self.processes} processes" if self.processes > 1 else ""
+        return f"{self.device} ({name}), {precision}{threads}{many}"
+
+
+@contextlib.contextmanager
+def engine(section: EngineSection) -> Iterator[Engine]:
+    """Set up the device, threads and, under `torchrun`, the process group, for the length of the block.
+
+    Raises:
+        RecipeError: the device is not there.
+    """
+    device = _device(section.device)
+    threads = torch.get_num_threads()
+    if section.threads:
+        torch.set_num_threads(section.threads)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    started_here = processes > 1 and not dist.is_initialized()
+    if started_here:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        rank = dist.get_rank() if processes > 1 else 0
+        yield Engine(device, _autocast_dtype(section.precision, device), rank, processes)
+    finally:
+        torch.set_num_threads(threads)
+        if started_here:
+            dist.destroy_process_group()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise RecipeError(
+            f"this device cannot be used: {reason}",
+            where="engine.device",
+            value=name,
+            remedy="use cpu, or auto to take what is there",
+        ) from None
+    return device
+
+
+def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    if precision == "auto":
+        if device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that a device or the host has no memory left for a tensor."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

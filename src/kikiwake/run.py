@@ -1,0 +1,248 @@
+"""The run directory: everything about one training, readable in five years and free of pickle.
+
+recipe.yaml             the resolved recipe
+manifest.csv            the clips, with the split that was used
+log.txt                 what the console showed
+metrics.csv curves.png  loss, scores and learning rate of every epoch
+checkpoint.safetensors  where training goes on after an interruption
+best.safetensors        the best weights of the present stage
+stages/                 the weights that each finished stage handed on
+model.safetensors       the trained model, whose description is model.json
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kikiwake import __version__
+from kikiwake.checkpoint import read_weights, write_weights
+from kikiwake.classifier import Classifier, build_classifier
+from kikiwake.errors import RunError
+from kikiwake.files import write_json, write_text
+from kikiwake.folds import Split, split
+from kikiwake.manifest import Manifest
+from kikiwake.recipe import Recipe
+
+FREE_TO_CHANGE = {
+    *("run", "checkpoint_seconds", "tracking"),
+    *("data.manifest", "data.workers", "data.cache", "data.cache_folder"),
+}
+"""Settings that an interrupted run may go on without: they touch no number, or are compared by content."""
+
+SPLITS = ("train", "validation", "test")
+
+
+class Run:
+    """A run directory, opened."""
+
+    def __init__(self, folder: Path, recipe: Recipe, manifest: Manifest) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        self.manifest = manifest
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """Where training goes on after an interruption."""
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def best_file(self) -> Path:
+        """The best weights of the present stage."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def model_file(self) -> Path:
+        """The trained model's weights; there when training has ended."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One row an epoch."""
+        return self.folder / "metrics.csv"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this directory during the block.
+
+        Raises:
+            RunError: another process is training in it.
+        """
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    "another process is training in this directory",
+                    where=self.folder,
+                    remedy="wait for it, stop it, or choose another directory with run=...",
+                ) from None
+            yield
+
+    def stage_file(self, name: str) -> Path:
+        """Return where the weights that a finished stage handed on are kept."""
+        return self.folder / "stages" / f"{name}.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has ended."""
+        return (self.folder / "model.json").is_file()
+
+    def indices(self, part: str) -> list[int]:
+        """Return the rows of the manifest that are "train", "validation" or "test"."""
+        return [index for index, clip in enumerate(self.manifest) if clip.split == part]
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the metrics of all epochs so far and the picture of them."""
+        from kikiwake import figures
+
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.metrics_file, text.getvalue())
+        figures.training_curves(rows, self.folder / "curves.png")
+
+    def write_model(self, weights: Mapping[str, Any], *, about: Mapping[str, Any]) -> None:
+        """Write the trained model and what is known of it; the description comes last and ends the run."""
+        write_weights(self.model_file, weights)
+        recipe = self.recipe
+        description = {
+            "kikiwake": __version__,
+            "classes": self.manifest.classes,
+            "sample_rate": recipe.data.sample_rate,
+            "channels": recipe.data.channels,
+            "multilabel": recipe.multilabel,
+            **about,
+        }
+        write_json(self.folder / "model.json", description)
+
+    def classifier(self) -> Classifier:
+        """Build the trained model.
+
+        Raises:
+            RunError: training has not ended, or the weights belong to another structure.
+        """
+        if not self.finished:
+            raise RunError(
+                "this run has no trained model yet",
+                where=self.folder,
+                remedy="run the same `kikiwake train` command again: it goes on where it stopped",
+            )
+        classifier = build_classifier(self.recipe, classes=self.manifest.classes, pretrained=False)
+        load_weights(classifier, read_weights(self.model_file), where=self.model_file)
+        return classifier.eval()
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a run directory.
+
+    Raises:
+        RunError: it is no run directory.
+    """
+    folder = Path(folder)
+    if not (folder / "recipe.yaml").is_file():
+        raise RunError("not a run directory: there is no recipe.yaml", where=folder)
+    recipe = Recipe.load(folder / "recipe.yaml")
+    return Run(folder, recipe, Manifest.read(folder / "manifest.csv"))
+
+
+def start_run(recipe: Recipe, manifest: Manifest) -> Run:
+    """Make the run directory of `recipe`, or open it where the same training was begun before.
+
+    Raises:
+        RunError: the directory belongs to another training; the message says what differs.
+        ManifestError: the split cannot be made.
+    """
+    folder = recipe.run
+    marked = with_split(manifest, split(manifest, **recipe.split.model_dump(), seed=recipe.seed))
+    if (folder / "recipe.yaml").is_file():
+        before = open_run(folder)
+        changes = differences(before.recipe.plain(), recipe.plain())
+        if before.manifest.hash() != marked.hash():
+            changes.append("the clips of the manifest or their split")
+        if changes:
+            raise RunError(
+                "this directory holds another training; different are " + "; ".join(changes[:8]),
+                where=folder,
+                remedy="choose another one with run=..., or remove this one",
+            )
+        return Run(folder, recipe, marked)
+    marked.write(folder / "manifest.csv")
+    write_text(folder / "recipe.yaml", recipe.to_yaml())
+    return Run(folder, recipe, marked)
+
+
+def with_split(manifest: Manifest, parts: Split) -> Manifest:
+    """Return `manifest` with its split column saying what each clip is used for."""
+    use = {int(index): part for part in SPLITS for index in getattr(parts, part)}
+    clips = [replace(clip, split=use.get(index)) for index, clip in enumerate(manifest)]
+    return Manifest(clips, manifest.classes, manifest.soft)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], *, above: str = "") -> list[str]:
+    """Return in words the settings that two resolved recipes do not share and that matter."""
+    found = []
+    for key in dict.fromkeys([*before, *after]):
+        place = f"{above}{key}"
+        old, new = before.get(key), after.get(key)
+        if place in FREE_TO_CHANGE or old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, above=f"{place}.")
+        elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            numbered = ({str(at): item for at, item in enumerate(items)} for items in (old, new))
+            found += differences(*numbered, above=f"{place}.")
+        else:
+            found.append(f"{place}: was {old!r}, now {new!r}")
+    return found
+
+
+def load_weights(classifier: Classifier, weights: Mapping[str, Any], *, where: Path) -> None:
+    """Put `weights` into `classifier`.
+
+    Raises:
+        RunError: they belong to another structure; the message says which tensors differ.
+    """
+    own = classifier.state_dict()
+    wrong = [f"{name} is missing" for name in own if name not in weights]
+    wrong += [f"{name} is not part of the model" for name in weights if name not in own]
+    wrong += [
+        f"{name} is {tuple(weights[name].shape)} and should be {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if wrong:
+        raise RunError(
+            f"the weights belong to another model: {'; '.join(wrong[:4])} ({len(wrong)} differences)",
+            where=where,
+            remedy="use the recipe they were trained with, or train anew in another run directory",
+        )
+    classifier.load_state_dict(dict(weights))
+
+
+def logger_for(folder: Path | None) -> logging.Logger:
+    """Return a logger that writes to the console and, with a folder, the same lines to its log.txt."""
+    logger = logging.getLogger("kikiwake" if folder is None else f"kikiwake.{folder.resolve()}")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(folder / "log.txt", encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        logger.addHandler(handler)
+    return logger

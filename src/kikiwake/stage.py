@@ -1,0 +1,350 @@
+"""One stage of a training: its epochs, what they score, and whose weights it hands on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kikiwake import components, metrics
+from kikiwake.checkpoint import read_weights, write_state, write_weights
+from kikiwake.classifier import Classifier
+from kikiwake.data import Batch, ClipDataset, training_batches, training_requests
+from kikiwake.engine import Engine
+from kikiwake.errors import RecipeError, TrainingError
+from kikiwake.loader import Loader
+from kikiwake.losses import balanced_class_weights, loss_function
+from kikiwake.optimization import Step, build_ema, build_optimizer
+from kikiwake.parallel import progress
+from kikiwake.recipe import Recipe
+from kikiwake.run import Run, load_weights
+from kikiwake.scoring import score_clips
+from kikiwake.tracking import Tracker
+
+_LOOK_STEPS = 20
+
+
+@dataclass
+class Session:
+    """What the stages of a training share.
+
+    `clips`, `validation_clips`: rows of the manifest. `history`: one row of metrics an epoch, over all
+    stages. `multiplier`: into how many more parts than the recipe says a batch is cut since memory ran out.
+    """
+
+    run: Run
+    engine: Engine
+    log: logging.Logger
+    classifier: Classifier
+    clips: list[int]
+    validation_clips: list[int]
+    trackers: list[Tracker] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    multiplier: int = 1
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's recipe."""
+        return self.run.recipe
+
+
+class StageRun:
+    """One stage of a training: its optimizer, its loss, and the epochs done."""
+
+    def __init__(self, session: Session, number: int) -> None:
+        self.session = session
+        self.run, self.engine, self.log = session.run, session.engine, session.log
+        self.classifier = session.classifier
+        self.number = number
+        self.stage = session.recipe.stages[number]
+        self.validates = bool(session.validation_clips)
+        self.keeps_best = self._keeps_best()
+        self.best_score = float("-inf")
+        self.best_epoch = -1
+        self.epoch = self.batch = 0
+        self.shown_loss = float("nan")
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=session.engine.device)
+        augmentations = self._augmentations()
+        cast(Any, session.classifier.network).freeze(self.stage.freeze)
+        self.loader = self._loader([part for part in augmentations if part.level == "waveform"])
+        self.validation_loader = self._loader([])
+        self.optimizer = build_optimizer(self.stage.optimizer, session.classifier)
+        self.schedule = components.build("schedules", self.stage.schedule, where="schedule")
+        self.ema = build_ema(session.classifier, self.stage.ema) if self.stage.ema else None
+        self.step = Step(
+            session.classifier,
+            engine=session.engine,
+            stage=self.stage,
+            seed=session.recipe.seed,
+            class_weights=self._class_weights(),
+            augmentations=[part for part in augmentations if part.level != "waveform"],
+            optimizer=self.optimizer,
+            multiplier=session.multiplier,
+            say=session.log.info,
+        )
+
+    def train(self, state: dict[str, Any] | None) -> None:
+        """Train to the stage's end, from its beginning or from a checkpoint's `state`."""
+        if state is not None and state["optimizer"] is not None:
+            self._restore(state)
+        stage, log = self.stage, self.log
+        trainable = sum(p.numel() for p in self.classifier.parameters() if p.requires_grad)
+        log.info("stage %s: %d epochs, %s trainable parameters", stage.name, stage.epochs, f"{trainable:,}")
+        try:
+            while self.epoch < stage.epochs and not self._stops_early():
+                self._train_epoch()
+        finally:
+            self.loader.close()
+            self.validation_loader.close()
+        self._hand_on()
+        self.session.multiplier = self.step.multiplier
+
+    def _train_epoch(self) -> None:
+        """Train one epoch, or what is left of it, and judge it."""
+        stage, session, processes = self.stage, self.session, self.engine.processes
+        requests = training_requests(
+            session.clips,
+            seed=session.recipe.seed,
+            stage=stage.name,
+            epoch=self.epoch,
+            chances=self._chances(),
+        )
+        batches = training_batches(
+            requests, batch_size=stage.batch_size, rank=self.engine.rank, processes=processes
+        )
+        description = f"{stage.name} {self.epoch + 1}/{stage.epochs}"
+        total = sum(map(len, batches)) * processes
+        started = saved = time.monotonic()
+        done_before = sum(map(len, batches[: self.batch])) * processes
+        with progress(total, description=description, unit="clips", quiet=not self.engine.first) as bar:
+            bar.advance(done_before)
+            for batch in self.loader(batches[self.batch :]):
+                self._take_step(batch, self._learning_rate(len(batches)))
+                bar.advance(len(batch.clips) * processes, **self._shown())
+                if time.monotonic() - saved >= session.recipe.checkpoint_seconds:
+                    self._check_loss(batch, self.loss_sum)
+                    self._checkpoint()
+                    saved = time.monotonic()
+        speed = (total - done_before) / (time.monotonic() - started)
+        row = {
+            "stage": stage.name,
+            "epoch": self.epoch + 1,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train_loss": float(self.loss_sum) / len(batches),
+            **self._validate(),
+        }
+        self._end_epoch(row, clips_per_second=speed)
+
+    def _take_step(self, batch: Batch, learning_rate: float) -> None:
+        draw = (self.stage.name, self.epoch, self.batch, self.engine.rank)
+        loss = self.step(batch, draw=draw, learning_rate=learning_rate)
+        if self.engine.device.type == "cpu" or self.batch % _LOOK_STEPS == 0:  # a look makes a GPU wait
+            self._check_loss(batch, loss)
+            self.shown_loss = float(loss)
+        if self.ema:
+            self.ema.update_parameters(self.classifier)
+        self.loss_sum += loss
+        self.batch += 1
+
+    def _check_loss(self, batch: Batch, loss: Tensor) -> None:
+        if torch.isfinite(loss):
+            return
+        paths = [str(self.run.manifest[int(clip)].path) for clip in batch.clips]
+        raise TrainingError(
+            f"the loss is no longer finite in epoch {self.epoch + 1}, batch {self.batch + 1}, clips {paths}",
+            where=f"stage {self.stage.name}",
+            value=float(loss),
+            remedy="the last good checkpoint is kept; lower the learning rate, set gradient_clip, or take "
+            "faulty clips out of the manifest",
+        )
+
+    def _validate(self) -> dict[str, float | None]:
+        """Score the validation clips with the weights that would be kept."""
+        if not self.validates:
+            return {}
+        session = self.session
+        judged = self._kept_model()
+        for buffer in judged.buffers() if self.engine.processes > 1 else ():
+            torch.distributed.broadcast(buffer, src=0)
+        scored = score_clips(
+            judged,
+            self.validation_loader,
+            indices=session.validation_clips,
+            recipe=session.recipe,
+            engine=self.engine,
+        )
+        targets = self.validation_loader.dataset.targets
+        loss = loss_function(self.stage.loss, label_smoothing=0.0, class_weights=None)(
+            torch.from_numpy(scored.logits),
+            torch.from_numpy(targets[scored.clips]),
+            torch.ones(len(scored.clips)),
+        )
+        probabilities = scored.clipwise(session.validation_clips, aggregate=session.recipe.predict.aggregate)
+        scores = metrics.scores(
+            targets[session.validation_clips].astype(np.float64),
+            probabilities.astype(np.float64),
+            multilabel=session.recipe.multilabel,
+        )
+        return {
+            "validation_loss": float(loss),
+            **{f"validation_{name}": value for name, value in scores.items()},
+        }
+
+    def _end_epoch(self, row: dict[str, Any], *, clips_per_second: float) -> None:
+        """Note the epoch, keep its weights if they are the best, and write a checkpoint."""
+        score = self._score(row)
+        better = score > self.best_score
+        if better:
+            self.best_score, self.best_epoch = score, self.epoch
+        row["kept"] = False
+        self.session.history.append(row)
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.loss_sum.zero_()
+        if self.engine.first:
+            if better and self.keeps_best:
+                write_weights(self.run.best_file, self._kept_model().state_dict())
+            self.run.write_metrics(self.session.history)
+            for tracker in self.session.trackers:
+                tracker.log(row, step=len(self.session.history))
+        self._checkpoint()
+        names = ("train_loss", "validation_loss", f"validation_{self.stage.monitor}", "learning_rate")
+        numbers = [f"{name.replace('_', ' ')} {row[name]:.4g}" for name in names if row.get(name) is not None]
+        best = f" (best so far, epoch {self.best_epoch + 1})" if self.validates and better else ""
+        self.log.info(
+            "%s, epoch %d/%d: %s, %.1f clips/s%s",
+            self.stage.name,
+            self.epoch,
+            self.stage.epochs,
+            ", ".join(dict.fromkeys(numbers)),
+            clips_per_second,
+            best,
+        )
+
+    def _hand_on(self) -> None:
+        """Put the weights that the stage keeps into the classifier, and note that the stage is done."""
+        if self.keeps_best and self.best_epoch >= 0:
+            best = read_weights(self.run.best_file)
+            load_weights(self.classifier, best, where=self.run.best_file)
+            kept = self.best_epoch
+        else:
+            self.classifier.load_state_dict(self._kept_model().state_dict())
+            kept = self.epoch - 1
+        rows = [row for row in self.session.history if row["stage"] == self.stage.name]
+        rows[kept]["kept"] = True
+        self.log.info("stage %s: keeps the weights of epoch %d", self.stage.name, kept + 1)
+        if self.engine.first:
+            self.run.write_metrics(self.session.history)
+            write_weights(self.run.stage_file(self.stage.name), self.classifier.state_dict())
+            state = self._position(self.number + 1) | {"epoch": 0, "optimizer": None}
+            write_state(self.run.checkpoint_file, state)
+
+    def _checkpoint(self) -> None:
+        if self.engine.first:
+            state = self._position(self.number) | {
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.step.scaler.state_dict(),
+                "ema": self.ema.state_dict() if self.ema else None,
+                "loss_sum": self.loss_sum,
+                "best_score": self.best_score,
+                "best_epoch": self.best_epoch,
+            }
+            write_state(self.run.checkpoint_file, state)
+
+    def _position(self, stage: int) -> dict[str, Any]:
+        return {
+            "stage": stage,
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "history": self.session.history,
+            "multiplier": self.step.multiplier,
+            "classifier": self.classifier.state_dict(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
+        self.loss_sum = state["loss_sum"].to(self.engine.device)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step.scaler.load_state_dict(state["scaler"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+
+    def _kept_model(self) -> Classifier:
+        return cast(Classifier, self.ema.module) if self.ema else self.classifier
+
+    def _keeps_best(self) -> bool:
+        stage, where = self.stage, f"stages.{self.stage.name}"
+        needing = "keep: best" if stage.keep == "best" else "early_stopping" if stage.early_stopping else ""
+        if not self.validates and (needing or stage.schedule["name"] == "plateau"):
+            raise RecipeError(
+                f"'{needing or 'schedule: plateau'}' needs validation clips and the split leaves none",
+                where=where,
+                remedy="set split.validation, for instance to 0.1",
+            )
+        return self.validates if stage.keep is None else stage.keep == "best"
+
+    def _stops_early(self) -> bool:
+        patience = self.stage.early_stopping
+        if not patience or self.batch or self.epoch - 1 - self.best_epoch < patience:
+            return False
+        self.log.info("stage %s: no better %s for %d epochs", self.stage.name, self.stage.monitor, patience)
+        return True
+
+    def _score(self, row: dict[str, Any]) -> float:
+        """Return the monitored score of an epoch, higher is better."""
+        value = row.get(f"validation_{self.stage.monitor}")
+        if value is None:
+            return float("-inf")
+        return -value if self.stage.monitor == "loss" else float(value)
+
+    def _shown(self) -> dict[str, float]:
+        """Return what the progress bar shows: the loss, and the best score so far."""
+        best = {} if self.best_epoch < 0 else {f"best {self.stage.monitor}": abs(self.best_score)}
+        return {"loss": self.shown_loss, **best}
+
+    def _learning_rate(self, batches: int) -> float:
+        stage = self.stage
+        done = self.epoch + self.batch / batches
+        mine = [self._score(row) for row in self.session.history if row["stage"] == stage.name]
+        rate: float = self.schedule.rate(
+            stage.optimizer.learning_rate, epoch=done, epochs=stage.epochs, scores=mine
+        )
+        warm = (done + 1 / batches) / stage.warmup_epochs if stage.warmup_epochs else 1.0
+        return rate * min(1.0, warm)
+
+    def _augmentations(self) -> list[Any]:
+        recipe = self.session.recipe
+        nodes = [("augmentations", node) for node in recipe.augmentations]
+        nodes += [(f"stages.{self.stage.name}.augmentations", node) for node in self.stage.augmentations]
+        return [
+            components.build("augmentations", node, where=where, sample_rate=recipe.data.sample_rate)
+            for where, node in nodes
+        ]
+
+    def _loader(self, augmentations: Sequence[Any]) -> Loader:
+        recipe = self.session.recipe
+        dataset = ClipDataset(
+            self.run.manifest, data=recipe.data, seed=recipe.seed, augmentations=augmentations
+        )
+        pin_memory = self.engine.device.type == "cuda"
+        return Loader(dataset, recipe.data.workers, self.log.info, pin_memory=pin_memory)
+
+    def _chances(self) -> np.ndarray | None:
+        """Return how often each training clip is drawn: as often as its rarest class needs."""
+        if self.stage.sampling == "uniform":
+            return None
+        targets = self.loader.dataset.targets[self.session.clips]
+        chances: np.ndarray = (targets / np.maximum(targets.sum(0), 1)).max(1).astype(np.float64)
+        return chances
+
+    def _class_weights(self) -> Tensor | None:
+        if self.stage.class_weights is None:
+            return None
+        counts = self.loader.dataset.targets[self.session.clips].sum(0)
+        return balanced_class_weights(counts).to(self.engine.device)

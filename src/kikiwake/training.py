@@ -1,0 +1,112 @@
+"""Trains the stages of a recipe; killed at any point and started again, it ends with the same bytes."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from kikiwake.checkpoint import read_state
+from kikiwake.checks import check
+from kikiwake.classifier import build_classifier
+from kikiwake.engine import Engine, engine
+from kikiwake.errors import KikiwakeError, RecipeError
+from kikiwake.manifest import Manifest
+from kikiwake.recipe import Recipe
+from kikiwake.run import Run, load_weights, logger_for, start_run
+from kikiwake.stage import Session, StageRun
+from kikiwake.tracking import trackers
+
+
+def train(source: str | Path | Recipe, *overrides: str) -> Run:
+    """Train a recipe in its run directory, or go on where an interrupted training stopped.
+
+    `source`: a shipped recipe's name, a recipe file, or a Recipe; `overrides`: `key=value`.
+
+    Raises:
+        RecipeError: the recipe is wrong.
+        ManifestError: the manifest is wrong or cannot be split as asked.
+        WeightsError: pretrained weights cannot be had.
+        RunError: the run directory holds another training.
+        TrainingError: the loss is no longer finite, or memory does not suffice.
+    """
+    recipe = Recipe.load(source, *overrides)
+    if recipe.data.manifest is None:
+        raise RecipeError(
+            "no manifest is given",
+            where="data.manifest",
+            remedy="make one with `kikiwake prepare FOLDER clips.csv` and add data.manifest=clips.csv",
+        )
+    manifest = Manifest.read(recipe.data.manifest)
+    with engine(recipe.engine) as computer:
+        run = _begin(recipe, manifest, computer)
+        log = logger_for(run.folder) if computer.first else logging.getLogger("kikiwake.silent")
+        if run.finished:
+            log.info("%s: already trained; nothing to do", run.folder)
+            return run
+        with run.locked() if computer.first else nullcontext():
+            _train_stages(run, computer, log)
+    return run
+
+
+def _begin(recipe: Recipe, manifest: Manifest, computer: Engine) -> Run:
+    """Make or open the run directory in the first process, then open it in the others."""
+    failure: KikiwakeError | None = None
+    if computer.first:
+        try:
+            start_run(recipe, manifest)
+        except KikiwakeError as error:
+            failure = error
+    failure = computer.broadcast(failure)
+    if failure is not None:
+        raise failure
+    return start_run(recipe, manifest)
+
+
+def _train_stages(run: Run, computer: Engine, log: logging.Logger) -> None:
+    """Run every stage that has not ended yet, and write the model."""
+    recipe, manifest = run.recipe, run.manifest
+    log.info("run: %s", run.folder)
+    log.info("device: %s", computer.describe())
+    classifier = build_classifier(recipe, classes=manifest.classes).to(computer.device)
+    classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    session = Session(run, computer, log, classifier, run.indices("train"), run.indices("validation"))
+    parameters = sum(parameter.numel() for parameter in classifier.parameters())
+    log.info("model: %s, %s parameters", recipe.model["name"], f"{parameters:,}")
+    held_out = len(run.indices("test"))
+    log.info(
+        "clips: %d to train, %d to validate, %d held out to test",
+        len(session.clips),
+        len(session.validation_clips),
+        held_out,
+    )
+    for warning in check(manifest, training=session.clips, multilabel=recipe.multilabel):
+        log.info("note: %s", warning)
+    first, state = 0, None
+    if run.checkpoint_file.is_file():
+        state = read_state(run.checkpoint_file)
+        first, session.history, session.multiplier = state["stage"], state["history"], state["multiplier"]
+        load_weights(classifier, state["classifier"], where=run.checkpoint_file)
+        log.info("going on after epoch %d and %d batches", len(session.history), state["batch"])
+    if computer.first:
+        session.trackers = trackers(recipe, folder=run.folder)
+    for number in range(first, len(recipe.stages)):
+        StageRun(session, number).train(state if number == first else None)
+    if computer.first:
+        _finish(session)
+
+
+def _finish(session: Session) -> None:
+    """Write the model, close the loggers, and say where everything is."""
+    run, log = session.run, session.log
+    kept = [row for row in session.history if row["kept"]]
+    run.write_model(session.classifier.state_dict(), about={"kept": kept[-1]})
+    run.best_file.unlink(missing_ok=True)
+    for tracker in session.trackers:
+        tracker.close()
+    log.info("done: %d epochs in %d stages", len(session.history), len(run.recipe.stages))
+    log.info("model: %s", run.model_file)
+    log.info("curves: %s", run.folder / "curves.png")
+    log.info("next: kikiwake evaluate %s", run.folder)

@@ -1,0 +1,92 @@
+"""Batches are functions of their requests; loaders survive their workers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kikiwake.data import ClipDataset, Request, fill, training_batches, training_requests, windows
+from toys import toy_dataset, toy_recipe
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> ClipDataset:
+    return toy_dataset(tmp_path)
+
+
+def test_an_epoch_draws_each_clip_once_in_an_order_of_its_own() -> None:
+    first = training_requests(range(10, 30), seed=1, stage="a", epoch=0)
+    second = training_requests(range(10, 30), seed=1, stage="a", epoch=1)
+    assert sorted(request.clip for request in first) == list(range(10, 30))
+    assert [r.clip for r in first] != [r.clip for r in second]
+    assert first == training_requests(range(10, 30), seed=1, stage="a", epoch=0)
+    assert len({request.draw for request in first + second}) == 40
+
+
+def test_balanced_drawing_gives_rare_clips_their_chance() -> None:
+    chances = np.array([1.0] + [1 / 99] * 99)  # one clip of a class, 99 of the other
+    drawn = [
+        r.clip
+        for e in range(50)
+        for r in training_requests(range(100), seed=0, stage="", epoch=e, chances=chances)
+    ]
+    assert 0.45 < Counter(drawn)[0] / len(drawn) < 0.55
+
+
+def test_batches_leave_out_an_incomplete_last_one_but_keep_an_only_one() -> None:
+    requests = [Request(k) for k in range(10)]
+    assert [len(batch) for batch in training_batches(requests, batch_size=4)] == [4, 4]
+    assert [len(batch) for batch in training_batches(requests, batch_size=16)] == [10]
+
+
+def test_processes_share_a_batch_without_overlap() -> None:
+    requests = [Request(k) for k in range(8)]
+    shares = [training_batches(requests, batch_size=4, rank=rank, processes=2) for rank in range(2)]
+    for first, second in zip(*shares, strict=True):
+        assert len(first) == len(second) == 2
+    assert sorted(r.clip for share in shares for batch in share for r in batch) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [
+        (0, [(0, 0)]),
+        (3, [(0, 3)]),
+        (5, [(0, 5)]),
+        (6, [(0, 5), (3, 3)]),
+        (8, [(0, 5), (3, 5)]),
+        (9, [(0, 5), (3, 5), (6, 3)]),
+    ],
+)
+def test_windows_cover_everything_and_stop_there(total: int, expected: list[tuple[int, int]]) -> None:
+    assert windows(total, window=5, hop=3) == expected
+
+
+def test_short_waveforms_are_filled_with_silence_or_with_themselves() -> None:
+    waveform = np.array([[1.0, 2.0]], np.float32)
+    silent, repeated = np.zeros((2, 1, 5), np.float32)
+    fill(silent, waveform, pad="zero")
+    fill(repeated, waveform, pad="repeat")
+    assert silent.tolist() == [[1, 2, 0, 0, 0]]
+    assert repeated.tolist() == [[1, 2, 1, 2, 1]]
+
+
+def test_cached_and_uncached_clips_are_the_same_samples(tmp_path: Path) -> None:
+    cached = toy_dataset(tmp_path)
+    plain_data = toy_recipe(tmp_path / "tones" / "manifest.csv", tmp_path / "run").data.model_copy(
+        update={"cache": False}
+    )
+    plain = ClipDataset(cached.reader.manifest, data=plain_data, seed=5)
+    requests = training_requests(range(24), seed=5, stage="train", epoch=0)
+    assert torch.equal(cached[requests].waveform, plain[requests].waveform)
+
+
+def test_lengths_say_where_padding_begins(dataset: ClipDataset) -> None:
+    batch = dataset[[Request(0, start=0, frames=8000), Request(0, start=4000, frames=8000)]]
+    assert batch.waveform.shape == (2, 1, 8000)
+    assert batch.lengths.tolist() == [4800, 800]  # the first tone lasts 0.6 s
+    assert batch.waveform[0, 0, 4800:].abs().max() == 0

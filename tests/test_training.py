@@ -1,0 +1,317 @@
+"""Training ends with the same bytes however often it is killed; and says clearly why it cannot go on."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kikiwake.checkpoint import read_weights
+from kikiwake.errors import ManifestError, RecipeError, RunError, TrainingError
+from kikiwake.manifest import Manifest
+from kikiwake.models.fcn import Fcn
+from kikiwake.recipe import Recipe
+from kikiwake.run import open_run, start_run
+from kikiwake.training import train
+from toys import toy_recipe, write_tones
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["kikiwake.training", "kikiwake.models.fcn", "kikiwake.frontends.mel"])
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tones(tmp_path_factory.mktemp("data") / "tones")
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """The files of a run that must not depend on what happened to it."""
+    names = ["model.safetensors", "metrics.csv", "model.json", "manifest.csv"]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def two_stages(**changes: Any) -> list[dict[str, Any]]:
+    stage = {
+        "batch_size": 4,
+        "optimizer": {"name": "adamw", "learning_rate": 0.01},
+        "schedule": {"name": "cosine"},
+        "augmentations": [{"name": "mixup", "alpha": 0.4}],
+    }
+    return [
+        {**stage, "name": "first", "epochs": 2, "ema": 0.9, **changes},
+        {
+            **stage,
+            "name": "second",
+            "epochs": 2,
+            "freeze": 2,
+            "optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9},
+        },
+    ]
+
+
+def train_in_child(recipe: Recipe, *, kill_after: float | None) -> bool:
+    """Train in a child process, kill it after some seconds, and say whether it ended by itself."""
+    child = CONTEXT.Process(target=train, args=(recipe,))
+    child.start()
+    child.join(kill_after)
+    if child.exitcode is None:
+        os.kill(child.pid or 0, signal.SIGKILL)
+    child.join()
+    return child.exitcode == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_killed_training_ends_as_an_undisturbed_one(manifest: Path, tmp_path: Path, workers: int) -> None:
+    stages = two_stages()
+    undisturbed = toy_recipe(manifest, tmp_path / "undisturbed", stages=stages)
+    recipe = toy_recipe(manifest, tmp_path / "killed", stages=stages, checkpoint_seconds=0.001)
+    recipe = Recipe.load(recipe, f"data.workers={workers}")
+    started = time.monotonic()
+    assert train_in_child(undisturbed, kill_after=None)
+    whole = time.monotonic() - started
+    rng = random.Random(time.time_ns())
+    kills = 0
+    while not (recipe.run / "model.json").is_file():
+        ended = train_in_child(recipe, kill_after=rng.uniform(0.1, 0.8) * whole * (1 + kills / 4))
+        kills += not ended
+        assert kills < 40, "no progress between the kills"
+        if ended and kills == 0:  # faster than the first run: kill earlier
+            shutil.rmtree(recipe.run)
+            whole /= 2
+    assert results(recipe.run) == results(undisturbed.run)
+
+
+def test_torchrun_processes_resume_exactly(manifest: Path, tmp_path: Path) -> None:
+    outcomes = []
+    for name, killed in (("undisturbed", False), ("killed", True)):
+        recipe = toy_recipe(manifest, tmp_path / name, checkpoint_seconds=0.001)
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+            *("-m", "kikiwake", "train", str(tmp_path / f"{name}.yaml")),
+        ]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if killed:
+            process = subprocess.Popen(command, env=environment, start_new_session=True)
+            deadline = time.monotonic() + 120
+            while not (recipe.run / "checkpoint.safetensors").is_file():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            assert not (recipe.run / "model.json").is_file()
+        subprocess.run(command, env=environment, check=True, timeout=240)
+        outcomes.append(results(recipe.run))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_training_learns_to_tell_tones_apart(manifest: Path, tmp_path: Path) -> None:
+    stages = [{"epochs": 12, "batch_size": 4, "optimizer": {"name": "adamw", "learning_rate": 0.01}}]
+    run = train(toy_recipe(manifest, tmp_path / "run", stages=stages))
+    kept = json.loads((run.folder / "model.json").read_text())["kept"]
+    assert kept["validation_accuracy"] == 1.0
+    assert {"recipe.yaml", "manifest.csv", "log.txt", "metrics.csv", "curves.png"} <= {
+        p.name for p in run.folder.iterdir()
+    }
+
+
+def test_the_log_file_holds_what_the_console_showed(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(toy_recipe(manifest, tmp_path / "run"))
+    lines = (run.folder / "log.txt").read_text().splitlines()
+    console = capsys.readouterr().err
+    assert all(line in console for line in lines)
+    assert any("epoch 2/2" in line and "clips/s" in line for line in lines)
+    assert "device: cpu" in "\n".join(lines)
+
+
+def test_a_finished_run_is_left_alone(manifest: Path, tmp_path: Path) -> None:
+    recipe = toy_recipe(manifest, tmp_path / "run")
+    train(recipe)
+    before = results(recipe.run)
+    train(recipe)
+    assert results(recipe.run) == before
+
+
+def test_another_training_in_the_same_directory_is_refused_with_the_difference(
+    manifest: Path, tmp_path: Path
+) -> None:
+    recipe = toy_recipe(manifest, tmp_path / "run")
+    train(recipe)
+    with pytest.raises(RunError, match=r"stages\.0\.epochs: was 2, now 3"):
+        train(recipe, "stages.train.epochs=3")
+    train(recipe, "data.workers=1")  # does not touch a number
+
+
+def test_two_processes_do_not_train_in_one_directory(manifest: Path, tmp_path: Path) -> None:
+    recipe = toy_recipe(manifest, tmp_path / "run")
+    run = start_run(recipe, Manifest.read(manifest))
+    with run.locked(), pytest.raises(RunError, match="another process is training"):
+        train(recipe)
+    assert train(recipe).finished
+
+
+def test_early_stopping_keeps_the_best_epoch(manifest: Path, tmp_path: Path) -> None:
+    stages = [
+        {
+            "epochs": 30,
+            "batch_size": 4,
+            "optimizer": {"name": "adam", "learning_rate": 0.01},
+            "early_stopping": 2,
+        }
+    ]
+    run = train(toy_recipe(manifest, tmp_path / "run", stages=stages))
+    rows = (run.folder / "metrics.csv").read_text().splitlines()
+    scores = [float(row.split(",")[rows[0].split(",").index("validation_accuracy")]) for row in rows[1:]]
+    kept = json.loads((run.folder / "model.json").read_text())["kept"]
+    assert len(scores) < 30
+    assert kept["epoch"] == scores.index(max(scores)) + 1 == len(scores) - 2
+
+
+def test_without_validation_the_last_epoch_is_kept_and_early_stopping_refused(
+    manifest: Path, tmp_path: Path
+) -> None:
+    recipe = toy_recipe(manifest, tmp_path / "run", split={"test": 0})
+    run = train(recipe)
+    assert json.loads((run.folder / "model.json").read_text())["kept"]["epoch"] == 2
+    with pytest.raises(RecipeError, match="needs validation clips"):
+        train(recipe, "stages.train.early_stopping=1", f"run={tmp_path / 'other'}")
+
+
+def test_frozen_groups_do_not_move(manifest: Path, tmp_path: Path) -> None:
+    run = train(toy_recipe(manifest, tmp_path / "run", stages=two_stages()))
+    first = read_weights(run.stage_file("first"))
+    second = read_weights(run.stage_file("second"))
+    moved = {name for name in first if not torch.equal(first[name], second[name])}
+    network: Any = open_run(run.folder).classifier().network
+    network.freeze(2)
+    frozen = {f"network.{name}" for name, p in network.named_parameters() if not p.requires_grad}
+    assert frozen
+    assert not moved & frozen
+    assert "network.dense.weight" in moved
+
+
+def test_memory_that_runs_out_halves_the_batch_and_says_so(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forward = Fcn.forward
+
+    def hungry(self: Fcn, features: torch.Tensor) -> Any:
+        if self.training and len(features) > 1:
+            raise torch.OutOfMemoryError("no memory")
+        return forward(self, features)
+
+    monkeypatch.setattr(Fcn, "forward", hungry)
+    run = train(toy_recipe(manifest, tmp_path / "run"))
+    assert run.finished
+    said = capsys.readouterr().err
+    assert "out of memory with 4 clips at a time: from now on 2, accumulated over 2 parts" in said
+    assert "out of memory with 2 clips at a time: from now on 1, accumulated over 4 parts" in said
+
+
+def test_memory_that_never_suffices_is_an_error_with_remedies(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starving(self: Fcn, features: torch.Tensor) -> Any:
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(Fcn, "forward", starving)
+    with pytest.raises(TrainingError, match=r"out of memory with 1 clips at a time.*lower batch_size"):
+        train(toy_recipe(manifest, tmp_path / "run"))
+
+
+def test_accumulated_gradients_equal_those_of_the_whole_batch(manifest: Path, tmp_path: Path) -> None:
+    # Without batch norm's dependence on the batch there would be equality; the first loss has none of it.
+    losses = []
+    for accumulation in (1, 2):
+        stage = {
+            "epochs": 1,
+            "batch_size": 4,
+            "accumulation": accumulation,
+            "optimizer": {"name": "sgd", "learning_rate": 1e-12},
+            "freeze": "all",
+        }
+        model = {"name": "fcn", "widths": [4, 8, 8, 8, 8], "dropout": 0.0}
+        run = train(
+            toy_recipe(
+                manifest, tmp_path / f"run{accumulation}", stages=[stage], model=model, augmentations=[]
+            )
+        )
+        losses.append(json.loads((run.folder / "model.json").read_text())["kept"]["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_with_clips_named_and_keeps_the_last_good_state(
+    manifest: Path, tmp_path: Path
+) -> None:
+    stages = [{"epochs": 3, "batch_size": 4, "optimizer": {"name": "sgd", "learning_rate": 1e38}}]
+    recipe = toy_recipe(manifest, tmp_path / "run", stages=stages, checkpoint_seconds=0.001)
+    with pytest.raises(TrainingError, match=r"no longer finite in epoch 1, batch \d+, clips \[.*wav"):
+        train(recipe)
+    for name, tensor in open_run(recipe.run).recipe and _classifier_state(recipe.run).items():
+        assert torch.isfinite(tensor.float()).all(), name
+
+
+def _classifier_state(folder: Path) -> dict[str, torch.Tensor]:
+    from kikiwake.checkpoint import read_state
+
+    state: dict[str, torch.Tensor] = read_state(folder / "checkpoint.safetensors")["classifier"]
+    return state
+
+
+def test_training_without_a_manifest_says_how_to_make_one(manifest: Path, tmp_path: Path) -> None:
+    recipe = toy_recipe(manifest, tmp_path / "run")
+    with pytest.raises(RecipeError, match="kikiwake prepare"):
+        train(recipe, "data.manifest=null")
+
+
+def test_a_fold_that_does_not_exist_is_refused_before_any_audio_is_read(
+    manifest: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ManifestError, match="0, 1, 2, 3"):
+        train(toy_recipe(manifest, tmp_path / "run", split={"test": 9}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": "binary_cross_entropy", "monitor": "macro_roc_auc"},
+        {"label_smoothing": 0.1, "class_weights": "balanced", "sampling": "balanced"},
+        {
+            "optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9, "nesterov": True},
+            "gradient_clip": 1.0,
+        },
+        {"optimizer": {"name": "rmsprop", "learning_rate": 0.001, "momentum": 0.5}, "warmup_epochs": 0.5},
+        {"schedule": {"name": "plateau", "patience": 1}, "monitor": "loss"},
+        {"schedule": {"name": "step", "every_epochs": 1}, "keep": "last"},
+    ],
+    ids=lambda change: "-".join(change),
+)
+def test_every_setting_of_a_stage_trains(manifest: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    stage = {"epochs": 2, "batch_size": 8, "optimizer": {"name": "adamw", "learning_rate": 0.01}, **change}
+    run = train(toy_recipe(manifest, tmp_path / "run", stages=[stage]))
+    assert run.finished
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_mixed_precision_trains_on_a_cpu_when_asked(manifest: Path, tmp_path: Path, precision: str) -> None:
+    run = train(
+        toy_recipe(manifest, tmp_path / "run", engine={"device": "cpu", "threads": 1, "precision": precision})
+    )
+    assert run.finished
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_training_runs_on_a_gpu(manifest: Path, tmp_path: Path) -> None:
+    assert train(toy_recipe(manifest, tmp_path / "run", engine={"device": "cuda"})).finished
