@@ -1,0 +1,230 @@
+"""The command line: every command parses, calls the Python function of the same name, and prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="kikiwake",
+    help="Trains, judges and runs audio classifiers: from a folder of recordings to scores to believe.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+recipe_app = typer.Typer(help="Looks into one recipe.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(recipe_app, name="recipe")
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of the recipe's.")
+]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+
+SET_ASIDE = 3
+"""Exit status of a command that ended, but had to set files aside."""
+
+
+@app.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="The folder of recordings.")],
+    out: Annotated[Path, typer.Argument(help="The manifest to write, a CSV.")],
+    dataset: Annotated[
+        str, typer.Option(help="How to read the folder: auto, or one of `kikiwake parts`.")
+    ] = "auto",
+    folds: Annotated[int | None, typer.Option(help="Make this many folds where the data set has none.")] = 5,
+    seed: Annotated[int, typer.Option(help="Decides the folds.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that decode.")] = 2,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the data set."),
+    ] = None,
+) -> None:
+    """Make a manifest: decode every file once, set bad ones aside, and draw folds."""
+    from kikiwake import datasets
+    from kikiwake._yaml import read_yaml
+
+    pairs = [text.partition("=") for text in option or []]
+    options = {key: read_yaml(value, where=f"--option {key}")[0] for key, _, value in pairs}
+    summary = datasets.prepare(
+        folder, out, dataset=dataset, folds=folds, seed=seed, workers=workers, options=options
+    )
+    typer.echo(str(summary))
+    if summary.quarantined:
+        raise typer.Exit(SET_ASIDE)
+
+
+@app.command()
+def train(recipe: RecipeName, overrides: Overrides = None) -> None:
+    """Train a recipe; the same command goes on where it was interrupted."""
+    from kikiwake import training
+
+    training.train(recipe, *overrides or [])
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    part: Annotated[
+        str | None, typer.Option(help="test, validation or train; by default test where there is one.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write; by default RUN/evaluation.")] = None,
+) -> None:
+    """Score the clips that were held out: tables, intervals and pictures."""
+    from kikiwake import evaluation
+
+    typer.echo(str(evaluation.evaluate(run, part=part, out=out)))
+
+
+@app.command()
+def crossval(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    jobs: Annotated[int, typer.Option(help="Folds side by side, each with its share of the cores.")] = 1,
+) -> None:
+    """Train and score every fold; a finished fold is not run again."""
+    from kikiwake import crossvalidation
+
+    typer.echo(str(crossvalidation.crossvalidate(recipe, *overrides or [], jobs=jobs)))
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="The table to write: .csv or .parquet.")],
+    window_seconds: Annotated[float | None, typer.Option(help="Length of a window.")] = None,
+    hop_seconds: Annotated[
+        float | None, typer.Option(help="From one window's start to the next one's.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Windows that a network sees at once.")] = None,
+    engine: Annotated[str, typer.Option(help="torch (exact), or onnx (often faster).")] = "torch",
+) -> None:
+    """Predict every window of recordings of any length."""
+    from kikiwake import prediction
+
+    summary = prediction.predict(
+        run,
+        files,
+        out=out,
+        window_seconds=window_seconds,
+        hop_seconds=hop_seconds,
+        workers=workers,
+        batch_size=batch_size,
+        engine=engine,
+    )
+    typer.echo(str(summary))
+    if summary.quarantined:
+        raise typer.Exit(SET_ASIDE)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes that come with kikiwake."""
+    from kikiwake._recipe_file import shipped
+
+    for name, path in shipped().items():
+        first = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        typer.echo(f"{name:24} {first}")
+
+
+@recipe_app.command("show")
+def show(name: Annotated[str, typer.Argument(help="A shipped recipe's name.")]) -> None:
+    """Print a recipe with its comments."""
+    from kikiwake._recipe_file import shipped
+    from kikiwake.components import unknown
+
+    found = shipped()
+    if name not in found:
+        raise unknown("recipe", name, found, where="recipe show")
+    typer.echo(found[name].read_text(encoding="utf-8"), nl=False)
+
+
+@app.command()
+def parts(
+    family: Annotated[str | None, typer.Argument(help="One family; by default all.")] = None,
+) -> None:
+    """List the parts that a recipe can name, with their settings and defaults."""
+    from kikiwake import components
+
+    for one in [family] if family else components.FAMILIES:
+        typer.echo(f"{one}:")
+        for name in components.names(one):
+            typer.echo(f"  {components.describe(one, name)}")
+
+
+@app.command()
+def synthesise(
+    folder: Annotated[Path, typer.Argument(help="The folder to make.")],
+    clips_per_class: Annotated[int, typer.Option(help="Clips of each class.")] = 30,
+    seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 3.0,
+    sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 22_050,
+    seed: Annotated[int, typer.Option(help="Decides every sound.")] = 0,
+    long_seconds: Annotated[float, typer.Option(help="Length of the long recording.")] = 120.0,
+) -> None:
+    """Make a small set of sounds with known truth, and a long recording with known events."""
+    from kikiwake import synthesis
+
+    summary = synthesis.synthesise(
+        folder,
+        clips_per_class=clips_per_class,
+        seconds=seconds,
+        sample_rate=sample_rate,
+        seed=seed,
+        long_seconds=long_seconds,
+    )
+    typer.echo(str(summary))
+
+
+@app.command()
+def soundscape(
+    manifest: Annotated[Path, typer.Argument(help="The manifest whose clips are heard.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to make.")],
+    fold: Annotated[int | None, typer.Option(help="Take the clips of this fold only.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides order and noise.")] = 0,
+    long_seconds: Annotated[float, typer.Option(help="Length of the recording.")] = 120.0,
+) -> None:
+    """Lay clips into a long recording with known truth."""
+    from kikiwake import synthesis
+    from kikiwake.manifest import Manifest
+
+    summary = synthesis.soundscape(
+        Manifest.read(manifest), folder, fold=fold, seed=seed, long_seconds=long_seconds
+    )
+    typer.echo(str(summary))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from kikiwake import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line and exit status 2, not a traceback."""
+    from kikiwake.errors import KikiwakeError
+
+    try:
+        app()
+    except KikiwakeError as error:
+        typer.echo(f"kikiwake: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("kikiwake: interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
