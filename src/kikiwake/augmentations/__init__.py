@@ -1,0 +1,9 @@
+"""Augmentations: random changes that leave the label true, at one of three levels.
+
+- `waveform`: one clip `[C, T]` in a loader's worker.
+- `spectrogram`: a batch of features `[B, C, F, N]` on the device, each clip by a draw of its own.
+- `batch`: the same with its targets and weights, where clips are mixed with each other.
+
+All draws come from the numpy generator that is handed in, so they are the same on every device. No
+augmentation changes what it is given: it returns something new, or the same where it was not its turn.
+"""
