@@ -206,7 +206,24 @@ def test_progress_writes_plain_lines_where_there_is_no_terminal(
         shown.advance(20, loss=0.25)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "train: 20/40, 2 clips/s, 0:10 left, loss 0.5123 stage first"
-    assert lines[1:] == ["train: 40/40, 2 clips/s, loss 0.25 stage first"] * 2
+    assert lines[1:] == ["train: 40/40, 2 clips/s, loss 0.25 stage first"]
+
+
+def test_what_was_done_before_an_interruption_counts_but_is_no_speed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(parallel.time, "monotonic", lambda: now)
+    with progress(40, description="train", unit="clips", done=20) as shown:
+        now = 110.0
+        shown.advance(10)
+    assert capsys.readouterr().err == "train: 30/40, 1 clips/s, 0:10 left\n"
+
+
+def test_a_loop_that_ends_at_once_writes_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(2, description="train", unit="clips") as shown:
+        shown.advance(2)
+    assert capsys.readouterr().err == ""
 
 
 def test_quiet_progress_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from kikiwake.checkpoint import read_weights
-from kikiwake.errors import ManifestError, RecipeError, RunError, TrainingError
+from kikiwake.data import ClipReader
+from kikiwake.errors import ManifestError, RecipeError, RunError, TrainingError, WeightsError
 from kikiwake.manifest import Manifest
 from kikiwake.models.fcn import Fcn
 from kikiwake.recipe import Recipe
@@ -304,7 +305,18 @@ def test_every_setting_of_a_stage_trains(manifest: Path, tmp_path: Path, change:
     assert run.finished
 
 
-@pytest.mark.parametrize("precision", ["bf16"])
+def test_weights_that_cannot_be_had_are_an_error_before_any_audio_is_read(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr(ClipReader, "read", lambda *_: pytest.fail("audio was read"))
+    model = {"name": "cnn", "backbone": "resnet10t", "pretrained": True}
+    with pytest.raises(WeightsError, match="as 'weights', or set pretrained: false"):
+        train(toy_recipe(manifest, tmp_path / "run", model=model))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_mixed_precision_trains_on_a_cpu_when_asked(manifest: Path, tmp_path: Path, precision: str) -> None:
     run = train(
         toy_recipe(manifest, tmp_path / "run", engine={"device": "cpu", "threads": 1, "precision": precision})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -103,7 +103,9 @@ def predict(
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows that a network sees at once.")] = None,
-    engine: Annotated[str, typer.Option(help="torch (exact), or onnx (often faster).")] = "torch",
+    engine: Annotated[
+        Literal["torch", "onnx"], typer.Option(help="torch is exact, onnx often faster.")
+    ] = "torch",
 ) -> None:
     """Predict every window of recordings of any length."""
     from kikiwake import prediction

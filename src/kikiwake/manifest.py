@@ -188,7 +188,7 @@ class Manifest(Sequence[Clip]):
 
 
 def _portable(path: Path, folder: Path) -> str:
-    absolute = path.absolute()
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the links users chose
     if absolute.is_relative_to(folder):
         return absolute.relative_to(folder).as_posix()
     return absolute.as_posix()

@@ -220,19 +220,22 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress(total: int | None, *, description: str, unit: str, quiet: bool = False) -> Iterator[Progress]:
+def progress(
+    total: int | None, *, description: str, unit: str, done: int = 0, quiet: bool = False
+) -> Iterator[Progress]:
     """Show how far a loop is: bar, count, rate in `unit` a second, time left.
 
     Where the error stream is no terminal, a plain line is written about every ten seconds. `total` is None
-    where the end is not known. `quiet`: nothing is shown, as of all processes but one.
+    where the end is not known. `done`: what was counted before an interruption. `quiet`: nothing is shown, as
+    of all processes but one.
     """
     if quiet:
         yield _Silent()
         return
     if not sys.stderr.isatty():
-        lines = _Lines(total, description, unit)
+        lines = _Lines(total, description, unit, done)
         yield lines
-        lines.write()
+        lines.finish()
         return
     from rich import progress as rich_progress
     from rich.console import Console
@@ -246,7 +249,8 @@ def progress(total: int | None, *, description: str, unit: str, quiet: bool = Fa
         rich_progress.TextColumn("{task.fields[shown]}"),
     )
     with rich_progress.Progress(*columns, console=Console(stderr=True)) as display:
-        yield _Bar(display, display.add_task(description, total=total, rate="", shown=""), unit)
+        task = display.add_task(description, total=total, completed=done, rate="", shown="")
+        yield _Bar(display, task, unit)
 
 
 class _Silent:
@@ -268,10 +272,12 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, total: int | None, description: str, unit: str) -> None:
+    def __init__(self, total: int | None, description: str, unit: str, done: int) -> None:
         self._total, self._description, self._unit = total, description, unit
         self._begun = self._written = time.monotonic()
+        self._done = done
         self._count = 0
+        self._told = 0
         self._shown: dict[str, float | str] = {}
 
     def advance(self, n: int = 1, **shown: float | str) -> None:
@@ -280,12 +286,18 @@ class _Lines:
         if time.monotonic() - self._written >= _PLAIN_LINE_SECONDS:
             self.write()
 
+    def finish(self) -> None:
+        """Write where a loop that was slow enough for lines has ended."""
+        if self._told != self._count and self._told:
+            self.write()
+
     def write(self) -> None:
         now = self._written = time.monotonic()
+        self._told, count = self._count, self._done + self._count
         of_total = "" if self._total is None else f"/{self._total}"
-        parts = [f"{self._description}: {self._count}{of_total}", _rate(self._count, self._begun, self._unit)]
-        if self._total and 0 < self._count < self._total:
-            left = (now - self._begun) * (self._total - self._count) / self._count
+        parts = [f"{self._description}: {count}{of_total}", _rate(self._count, self._begun, self._unit)]
+        if self._total and self._count and count < self._total:
+            left = (now - self._begun) * (self._total - count) / self._count
             parts.append(f"{int(left // 60)}:{int(left % 60):02d} left")
         parts.append(_spelled(self._shown))
         print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)  # noqa: T201

@@ -110,7 +110,9 @@ class Run:
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.metrics_file, text.getvalue())
-        figures.training_curves(rows, self.folder / "curves.png")
+        monitors = [stage.monitor for stage in self.recipe.stages if stage.monitor != "loss"]
+        scores = dict.fromkeys([*monitors, "accuracy", "macro_f1", "macro_roc_auc"])
+        figures.training_curves(rows, self.folder / "curves.png", scores=list(scores))
 
     def write_model(self, weights: Mapping[str, Any], *, about: Mapping[str, Any]) -> None:
         """Write the trained model and what is known of it; the description comes last and ends the run."""

@@ -122,8 +122,8 @@ class StageRun:
         total = sum(map(len, batches)) * processes
         started = saved = time.monotonic()
         done_before = sum(map(len, batches[: self.batch])) * processes
-        with progress(total, description=description, unit="clips", quiet=not self.engine.first) as bar:
-            bar.advance(done_before)
+        quiet = not self.engine.first
+        with progress(total, description=description, unit="clips", done=done_before, quiet=quiet) as bar:
             for batch in self.loader(batches[self.batch :]):
                 self._take_step(batch, self._learning_rate(len(batches)))
                 bar.advance(len(batch.clips) * processes, **self._shown())

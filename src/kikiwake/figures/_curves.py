@@ -31,12 +31,14 @@ Floats = NDArray[np.floating[Any]]
 Rows = Sequence[Mapping[str, float | str | None]]
 
 
-def training_curves(rows: Rows, path: Path) -> None:
+def training_curves(
+    rows: Rows, path: Path, *, scores: Sequence[str] = ("accuracy", "macro_f1", "macro_roc_auc")
+) -> None:
     """Draw loss, scores and learning rate over the epochs of all stages.
 
     `rows`: one mapping an epoch with `stage`, `epoch`, `learning_rate`, `train_loss` and, where there are
     validation clips, `validation_loss` and `validation_<score>`; text and empty cells are taken as a CSV
-    gives them.
+    gives them. `scores`: those that are drawn, as far as there are any; the title tells of the first.
 
     Raises:
         StorageError: the picture cannot be written.
@@ -44,23 +46,18 @@ def training_curves(rows: Rows, path: Path) -> None:
     from matplotlib.ticker import MaxNLocator
 
     columns = {name: np.array([_number(row.get(name)) for row in rows]) for row in rows for name in row}
-    scores = [
-        name
-        for name, values in columns.items()
-        if name.startswith(("train_", "validation_"))
-        and not name.endswith("_loss")
-        and np.isfinite(values).any()
-    ]
+    wanted = [f"{part}_{score}" for score in scores for part in ("validation", "train")]
+    drawn = [name for name in wanted if name in columns and np.isfinite(columns[name]).any()]
     stages = list(_stages(rows))
-    heights = [3, 3, 1.6] if scores else [3, 1.6]
+    heights = [3, 3, 1.6] if drawn else [3, 1.6]
     figure = empty_figure(8, 1.1 + 0.85 * sum(heights))
     panels: list[Axes] = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
 
     losses = [name for name in ("train_loss", "validation_loss") if name in columns]
     _curves(panels[0], {_spoken(name): columns[name] for name in losses}, stages)
     panels[0].set_ylabel("loss")
-    if scores:
-        _curves(panels[1], {_spoken(name): columns[name] for name in scores}, stages)
+    if drawn:
+        _curves(panels[1], {_spoken(name): columns[name] for name in drawn}, stages)
         panels[1].set_ylabel("score")
     _curves(panels[-1], {"": columns.get("learning_rate", np.full(len(rows), np.nan))}, stages)
     panels[-1].set_ylabel("learning rate")
@@ -83,7 +80,7 @@ def training_curves(rows: Rows, path: Path) -> None:
                     color=QUIET,
                 )
     figure.align_ylabels(panels)
-    figure.suptitle(_training_title(columns, scores), x=0.01, ha="left", fontsize=12, color=INK)
+    figure.suptitle(_training_title(columns, drawn), x=0.01, ha="left", fontsize=12, color=INK)
     save(figure, path)
 
 

@@ -1,0 +1,143 @@
+"""Training clips/s with decoded cache and waveform augmentation, against the bare network.
+
+The bare network takes forward, backward and optimizer steps on inputs that lie ready, in the memory format
+that is best for it. kikiwake's number is that of its own trainer: loader, augmentation, front end, network,
+loss, optimizer, checks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from kikiwake.classifier import build_classifier
+from kikiwake.data import Loader, training_batches, training_requests
+from kikiwake.datasets import prepare
+from kikiwake.engine import engine
+from kikiwake.manifest import Manifest
+from kikiwake.models._torchvision import import_timm
+from kikiwake.recipe import Recipe
+from kikiwake.run import start_run
+from kikiwake.stage import Session, StageRun
+from kikiwake.training import logger_for
+
+RECIPE = """\
+seed: 0
+run: {folder}/run_{backbone}
+data:
+  manifest: {manifest}
+  sample_rate: 32000
+  crop: {{name: whole, seconds: 5.0}}
+  cache_folder: {folder}/cache
+  workers: 2
+frontend: {{name: mel, n_fft: 1024, hop_length: 320, n_mels: 128, f_max: 16000, padding: none}}
+augmentations:
+  - {{name: waveform, transform: Gain, p: 0.5}}
+  - {{name: waveform, transform: AddGaussianSNR, p: 0.5}}
+  - {{name: waveform, transform: Shift, p: 0.5}}
+  - {{name: time_mask, max_width: 40}}
+  - {{name: frequency_mask, max_width: 16}}
+model: {{name: cnn, backbone: {backbone}}}
+stages:
+  - epochs: 1
+    batch_size: 16
+    optimizer: {{name: adamw, learning_rate: 1e-3}}
+    augmentations: [{{name: mixup, alpha: 0.4}}]
+"""
+
+
+def bare(backbone: str, *, steps: int, channels_last: bool, batch_size: int = 16) -> float:
+    """Return clips/s of forward, backward and optimizer steps on ready-made inputs 1 x 128 x 500."""
+    torch.manual_seed(0)
+    network = import_timm().create_model(backbone, in_chans=1, num_classes=10).train()
+    inputs = torch.randn(batch_size, 1, 128, 500)
+    targets = torch.randint(10, (batch_size,))
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)
+        inputs = inputs.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+
+    def step() -> None:
+        loss = torch.nn.functional.cross_entropy(network(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    step()
+    started = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return steps * batch_size / (time.perf_counter() - started)
+
+
+class Trainer:
+    """kikiwake's own steps, a few at a time."""
+
+    def __init__(self, backbone: str, *, manifest: Path, folder: Path) -> None:
+        path = folder / f"{backbone}.yaml"
+        path.write_text(RECIPE.format(folder=folder, manifest=manifest, backbone=backbone))
+        recipe = Recipe.load(path)
+        with engine(recipe.engine) as computer:
+            run = start_run(recipe, Manifest.read(manifest))
+            classifier = build_classifier(recipe, classes=run.manifest.classes)
+            classifier.network.to(memory_format=torch.channels_last)
+            session = Session(run, computer, logger_for(run.folder), classifier, run.indices("train"), [])
+            self.stage = StageRun(session, 0)
+        self.epoch = 0
+        self.clips_per_second(steps=2)
+
+    def clips_per_second(self, *, steps: int) -> float:
+        """Return clips/s from the first finished step to the last, loader workers already running."""
+        requests = training_requests(
+            self.stage.session.clips, seed=0, stage="train", epoch=self.epoch, chances=None
+        )
+        self.epoch += 1
+        batches = training_batches(requests, batch_size=16)[: steps + 1]
+        loader: Loader = self.stage.loader
+        clips, started = 0, 0.0
+        for number, batch in enumerate(loader(batches)):
+            self.stage._take_step(batch, 1e-3)
+            if number == 0:
+                started = time.perf_counter()
+            else:
+                clips += len(batch.clips)
+        return clips / (time.perf_counter() - started)
+
+
+def run(*, data: Path, repetitions: int = 3, steps: int = 8) -> dict[str, Any]:
+    """Return medians of clips/s for both networks, contenders taking turns."""
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        manifest = folder / "esc10.csv"
+        prepare(data / "esc10", manifest, dataset="esc50", workers=2)
+        for backbone in ("resnet18", "efficientnet_b0"):
+            trainer = Trainer(backbone, manifest=manifest, folder=folder)
+            rounds: dict[str, list[float]] = {"bare": [], "bare channels_last": [], "kikiwake": []}
+            for _ in range(repetitions):
+                rounds["bare"].append(bare(backbone, steps=steps, channels_last=False))
+                rounds["bare channels_last"].append(bare(backbone, steps=steps, channels_last=True))
+                rounds["kikiwake"].append(trainer.clips_per_second(steps=steps))
+            medians = {name: median(values) for name, values in rounds.items()}
+            best = max(medians["bare"], medians["bare channels_last"])
+            results[backbone] = {**medians, "ratio": medians["kikiwake"] / best, "at least": 0.85}
+            trainer.stage.loader.close()
+    return results
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    print(json.dumps(run(data=parser.parse_args().data), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,311 @@
+"""What every part of every family keeps to; a new part is tested here without a line being written."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kikiwake import components
+from kikiwake.models._output import Output
+
+SAMPLE_RATE = 16_000
+CHANNELS = 2
+CLASSES = 3
+BATCH = 4
+
+
+def parts(family: str) -> list[Any]:
+    return [pytest.param(family, name, id=f"{family}-{name}") for name in components.names(family)]
+
+
+CLASSES_OF_PARTS = [
+    part
+    for family in ("crops", "frontends", "augmentations", "models", "schedules")
+    for part in parts(family)
+]
+EVERY_PART = [*CLASSES_OF_PARTS, *parts("datasets")]
+
+
+def build(family: str, name: str, *, in_channels: int = CHANNELS) -> Any:
+    """The part as its `example` makes it, with weights that are always the same."""
+    example = components.part(family, name).example
+    torch.manual_seed(0)
+    return components.build(
+        family,
+        {"name": name, **example},
+        where=name,
+        sample_rate=SAMPLE_RATE,
+        in_channels=in_channels,
+        num_classes=CLASSES,
+    )
+
+
+def waveforms(kind: str) -> np.ndarray:
+    """One second of a clip `[C, T]`: noise, a tone, or nothing."""
+    if kind == "silence":
+        return np.zeros((CHANNELS, SAMPLE_RATE), dtype=np.float32)
+    if kind == "tone":
+        time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+        tone = 0.5 * np.sin(2 * np.pi * 440 * time)
+        return np.stack([tone, -tone]).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal((CHANNELS, SAMPLE_RATE), dtype=np.float32)
+    return 0.1 * noise
+
+
+def pictures(kind: str) -> torch.Tensor:
+    """Features of a batch `[B, C, F, N]`: noise, or the same value everywhere."""
+    shape = (BATCH, CHANNELS, 96, 128)
+    if kind == "silence":
+        return torch.full(shape, -1.0)
+    return torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two results agree to the last bit."""
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    return bool(np.array_equal(one, other))
+
+
+def use(family: str, part: Any, kind: str = "noise") -> Any:
+    """What a part makes of a signal, drawing from a generator that always starts alike."""
+    rng = np.random.default_rng(11)
+    if family == "crops":
+        clip = waveforms(kind)
+        return part.choose(
+            SAMPLE_RATE, sample_rate=SAMPLE_RATE, rng=rng, read=lambda start, n: clip[:, start : start + n]
+        )
+    if family == "frontends":
+        with torch.inference_mode():
+            return part.eval()(torch.from_numpy(np.stack([waveforms(kind)] * BATCH)))
+    if family == "models":
+        with torch.inference_mode():
+            return part.eval()(pictures(kind)).clipwise
+    if family == "schedules":
+        return [part.rate(1.0, epoch=epoch, epochs=4, scores=[0.5] * epoch) for epoch in range(5)]
+    if part.level == "waveform":
+        return part(waveforms(kind), sample_rate=SAMPLE_RATE, rng=rng)
+    if part.level == "spectrogram":
+        return part(pictures(kind), rng=rng)
+    targets = torch.eye(BATCH, CLASSES)
+    return part(pictures(kind), targets=targets, weights=torch.ones(BATCH), rng=rng)
+
+
+@pytest.mark.parametrize(("family", "name"), EVERY_PART)
+def test_every_part_says_what_it_is(family, name):
+    part = components.part(family, name)
+    assert part.__doc__
+    assert part.__doc__.strip().partition("\n")[0].endswith((".", ":"))
+    assert inspect.getmodule(part).__doc__
+
+
+@pytest.mark.parametrize(("family", "name"), EVERY_PART)
+def test_every_setting_has_a_type_and_is_keyword_only(family, name):
+    part = components.part(family, name)
+    settings = list(inspect.signature(part).parameters.values())
+    if not inspect.isclass(part):
+        assert settings.pop(0).name == "root"
+    for parameter in settings:
+        assert parameter.kind is parameter.KEYWORD_ONLY, parameter.name
+        assert parameter.annotation is not parameter.empty, parameter.name
+    assert not any(field.annotation is Any for field in components.schema(part).model_fields.values())
+
+
+@pytest.mark.parametrize(("family", "name"), CLASSES_OF_PARTS)
+def test_every_key_of_a_recipe_is_explained(family, name):
+    part = components.part(family, name)
+    documented = f"{inspect.getmodule(part).__doc__} {part.__doc__}"
+    assert [key for key in components.schema(part).model_fields if key not in documented] == []
+
+
+@pytest.mark.parametrize(("family", "name"), CLASSES_OF_PARTS)
+def test_the_example_is_plain_and_resolves_to_itself(family, name):
+    node = {"name": name, **components.part(family, name).example}
+    resolved = components.resolve(family, node, where=name)
+    assert json.loads(json.dumps(resolved, allow_nan=False)) == resolved
+    assert components.resolve(family, resolved, where=name) == resolved
+
+
+@pytest.mark.parametrize(("family", "name"), CLASSES_OF_PARTS)
+def test_every_part_goes_through_pickle(family, name):
+    part = build(family, name)
+    assert same(use(family, pickle.loads(pickle.dumps(part))), use(family, part))
+
+
+@pytest.mark.parametrize(("family", "name"), CLASSES_OF_PARTS)
+def test_the_same_draws_give_the_same_result_and_nothing_is_remembered(family, name):
+    part = build(family, name)
+    first = use(family, part)
+    use(family, part, "tone" if family != "models" else "silence")
+    assert same(use(family, part), first)
+    assert same(use(family, build(family, name)), first)
+
+
+@pytest.mark.parametrize(("family", "name"), CLASSES_OF_PARTS)
+def test_global_generators_are_left_alone(family, name):
+    part = build(family, name)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    use(family, part)
+    assert np.array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+@pytest.mark.parametrize("kind", ["noise", "tone", "silence"])
+@pytest.mark.parametrize(("family", "name"), parts("crops"))
+def test_crops_lie_inside_the_clip(family, name, kind):
+    part = build(family, name)
+    start, length = use(family, part, kind)
+    assert start >= 0
+    assert start + length <= SAMPLE_RATE
+    wanted = SAMPLE_RATE if part.seconds is None else round(part.seconds * SAMPLE_RATE)
+    assert length == min(wanted, SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("kind", ["noise", "tone", "silence"])
+@pytest.mark.parametrize(("family", "name"), parts("frontends"))
+def test_front_ends_make_finite_features_of_the_size_they_promise(family, name, kind):
+    part = build(family, name)
+    features = use(family, part, kind)
+    assert features.dtype == torch.float32
+    assert features.shape[:2] == (BATCH, part.out_channels)
+    assert features.shape[-1] == part.frames(SAMPLE_RATE)
+    assert torch.isfinite(features).all()
+
+
+@pytest.mark.parametrize(("family", "name"), parts("frontends"))
+def test_front_ends_treat_every_clip_by_itself(family, name):
+    part = build(family, name).eval()
+    batch = torch.from_numpy(np.stack([waveforms("noise"), waveforms("tone"), waveforms("silence")]))
+    with torch.inference_mode():
+        together = part(batch)
+        alone = torch.cat([part(clip[None]) for clip in batch])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["noise", "tone", "silence"])
+@pytest.mark.parametrize(("family", "name"), parts("augmentations"))
+def test_augmentations_keep_shape_and_type_and_stay_finite(family, name, kind):
+    part = build(family, name)
+    result = use(family, part, kind)
+    if part.level == "waveform":
+        assert result.dtype == np.float32
+        assert result.shape == (CHANNELS, SAMPLE_RATE)
+        assert np.isfinite(result).all()
+        return
+    features, *others = result if part.level == "batch" else (result,)
+    assert features.dtype == torch.float32
+    assert features.shape == pictures(kind).shape
+    assert torch.isfinite(features).all()
+    assert [other.shape for other in others] == [(BATCH, CLASSES), (BATCH,)][: len(others)]
+    assert all(torch.isfinite(other).all() for other in others)
+
+
+@pytest.mark.parametrize(("family", "name"), parts("augmentations"))
+def test_augmentations_leave_their_input_as_it_was(family, name):
+    part = build(family, name)
+    kept: list[Any] = []
+
+    def watched(make: Callable[[str], Any]) -> Callable[[str], Any]:
+        def made(kind: str) -> Any:
+            kept.append(make(kind))
+            return kept[-1]
+
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "waveforms", watched(waveforms))
+        patch.setitem(globals(), "pictures", watched(pictures))
+        use(family, part)
+    given = kept[0]
+    assert same(given, waveforms("noise") if part.level == "waveform" else pictures("noise"))
+
+
+@pytest.mark.parametrize(("family", "name"), parts("augmentations"))
+def test_augmentations_do_something(family, name):
+    part = build(family, name)
+    given = waveforms("noise") if part.level == "waveform" else pictures("noise")
+
+    def result(seed: int) -> Any:
+        rng = np.random.default_rng(seed)
+        if part.level == "waveform":
+            return part(given, sample_rate=SAMPLE_RATE, rng=rng)
+        if part.level == "spectrogram":
+            return part(given, rng=rng)
+        targets, weights = torch.eye(BATCH, CLASSES), torch.ones(BATCH)
+        return part(given, targets=targets, weights=weights, rng=rng)[0]
+
+    results = [result(seed) for seed in range(12)]
+    assert any(not same(found, given) for found in results)
+    assert any(not same(found, results[0]) for found in results)
+
+
+@pytest.mark.parametrize("kind", ["noise", "silence"])
+@pytest.mark.parametrize("in_channels", [1, CHANNELS])
+@pytest.mark.parametrize(("family", "name"), parts("models"))
+def test_networks_give_finite_logits_a_class(family, name, in_channels, kind):
+    network = build(family, name, in_channels=in_channels).eval()
+    with torch.inference_mode():
+        output = network(pictures(kind)[:, :in_channels])
+    assert isinstance(output, Output)
+    assert output.clipwise.shape == (BATCH, CLASSES)
+    assert output.clipwise.dtype == torch.float32
+    assert torch.isfinite(output.clipwise).all()
+    if output.framewise is not None:
+        assert output.framewise.shape == (BATCH, CLASSES, pictures(kind).shape[-1])
+
+
+@pytest.mark.parametrize(("family", "name"), parts("models"))
+def test_networks_judge_every_clip_by_itself(family, name):
+    network, batch = build(family, name).eval(), pictures("noise")
+    with torch.inference_mode():
+        alone = torch.cat([network(clip[None]).clipwise for clip in batch])
+        torch.testing.assert_close(network(batch).clipwise, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "name"), parts("models"))
+def test_every_parameter_of_a_network_learns(family, name):
+    network = build(family, name).train()
+    network(pictures("noise")).clipwise.square().sum().backward()
+    without = [key for key, parameter in network.named_parameters() if parameter.grad is None]
+    assert without == []
+
+
+@pytest.mark.parametrize(("family", "name"), parts("models"))
+def test_networks_freeze_by_group(family, name):
+    network = build(family, name)
+    groups = network.groups()
+    assert len(groups) == len(set(groups)) >= 1
+    counts = []
+    for number in range(len(groups) + 1):
+        network.freeze(number)
+        counts.append(sum(not parameter.requires_grad for parameter in network.parameters()))
+    assert counts[0] == 0
+    assert counts == sorted(set(counts))
+    network.freeze("all")
+    assert sum(not parameter.requires_grad for parameter in network.parameters()) == counts[-1]
+    assert any(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("family", "name"), parts("datasets"))
+def test_data_sets_scan_a_folder(family, name):
+    parameters = inspect.signature(components.part(family, name)).parameters
+    assert next(iter(parameters)) == "root"
+    assert all(
+        parameter.default is not parameter.empty
+        for parameter in parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    )
+
+
+@pytest.mark.parametrize(("family", "name"), parts("schedules"))
+def test_schedules_never_leave_zero_to_the_given_rate(family, name):
+    assert all(0 <= rate <= 1 for rate in use(family, build(family, name)))
