@@ -72,11 +72,10 @@ def _merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in top.items():
         below = result.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict)
-        if both and ("name" not in value or value["name"] == below.get("name")):
-            result[key] = _merged(below, value)
-        else:
-            result[key] = value
+        result[key] = value
+        if isinstance(below, dict) and isinstance(value, dict):
+            same_part = "name" not in value or value["name"] == below.get("name")
+            result[key] = _merged(below, value) if same_part else value
     return result
 
 

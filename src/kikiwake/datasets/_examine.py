@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import kikiwake
-from kikiwake import audio
+from kikiwake import __version__, audio
 from kikiwake.errors import KikiwakeError, StorageError
 from kikiwake.parallel import map_isolated, progress
 
@@ -171,5 +170,5 @@ def _stamp(path: Path) -> tuple[Any, ...]:
     try:
         status = path.stat()
     except OSError:
-        return (kikiwake.__version__, str(path), None, None)
-    return (kikiwake.__version__, str(path), status.st_size, status.st_mtime_ns)
+        return (__version__, str(path), None, None)
+    return (__version__, str(path), status.st_size, status.st_mtime_ns)
