@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from kikiwake import data
+from kikiwake.cache import ArrayCache
 from kikiwake.data import ClipDataset, Request, fill, training_batches, training_requests, windows
+from kikiwake.errors import AudioError
 from toys import toy_dataset, toy_recipe
 
 
@@ -83,6 +87,24 @@ def test_cached_and_uncached_clips_are_the_same_samples(tmp_path: Path) -> None:
     plain = ClipDataset(cached.reader.manifest, data=plain_data, seed=5)
     requests = training_requests(range(24), seed=5, stage="train", epoch=0)
     assert torch.equal(cached[requests].waveform, plain[requests].waveform)
+
+
+def test_clips_too_long_for_the_cache_are_read_piece_by_piece(
+    dataset: ClipDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = dataset.reader.read(0, 1000, 500)
+    monkeypatch.setattr(data, "CACHED_SECONDS", 0.1)
+    monkeypatch.setattr(ArrayCache, "get", lambda *_: pytest.fail("the clip was cached"))
+    assert np.array_equal(dataset.reader.read(0, 1000, 500), whole)
+
+
+def test_a_recording_that_lost_sound_since_it_was_prepared_is_an_error(tmp_path: Path) -> None:
+    dataset = toy_dataset(tmp_path)
+    path = dataset.reader.manifest[0].path
+    samples, rate = soundfile.read(path)
+    soundfile.write(path, samples[:2000], rate)
+    with pytest.raises(AudioError, match=r"holds 0\.35 s less than the manifest says"):
+        dataset.reader.read(0, 0, 4800)
 
 
 def test_lengths_say_where_padding_begins(dataset: ClipDataset) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import soundfile
 
 from kikiwake import components
 from kikiwake.errors import RecipeError
+from toys import PITCHES, SAMPLE_RATE, tone, write_tones
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -34,10 +40,39 @@ def test_the_example_part_in_contributing_works_as_written(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "page", ["CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/glossary.md"]
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/glossary.md"]
 )
 def test_links_inside_the_project_lead_somewhere(page: str) -> None:
     text = (PROJECT / page).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
     missing = [link for link in links if not (PROJECT / page).parent.joinpath(link).exists()]
     assert missing == []
+
+
+def test_the_readmes_examples_run_as_written(tmp_path: Path) -> None:
+    page = (PROJECT / "README.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (commands,) = re.findall(r"```\n\. \.venv/bin/activate\n(.*?)```", page, flags=re.DOTALL)
+    tones = write_tones(tmp_path / "tones", clips_per_class=10).parent
+    for path in tones.glob("*.wav"):
+        folder = tmp_path / "my_recordings" / path.name.partition("_")[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / path.name)
+    (tmp_path / "field_recordings").mkdir()
+    night = tone(PITCHES["low"], seconds=9.0, seed=1)
+    soundfile.write(tmp_path / "field_recordings" / "night.flac", night, SAMPLE_RATE)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    run = partial(subprocess.run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    finished = run([sys.executable, "script.py"])
+    assert finished.returncode == 0, finished.stderr
+    assert "accuracy" in finished.stdout
+    assert "night_4" in finished.stdout  # the windows' row ids
+
+    for command in commands.splitlines():
+        words = shlex.split(command, comments=True)
+        assert words[0] == "kikiwake"
+        finished = run([sys.executable, "-m", *words])
+        assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "heard.csv").read_text(encoding="utf-8").count("night_") == 4

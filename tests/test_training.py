@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import multiprocessing
 import os
@@ -22,13 +23,16 @@ from kikiwake.data import ClipReader
 from kikiwake.errors import ManifestError, RecipeError, RunError, TrainingError, WeightsError
 from kikiwake.manifest import Manifest
 from kikiwake.models.fcn import Fcn
+from kikiwake.optimization import Step
 from kikiwake.recipe import Recipe
 from kikiwake.run import open_run, start_run
 from kikiwake.training import train
 from toys import toy_recipe, write_tones
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["kikiwake.training", "kikiwake.models.fcn", "kikiwake.frontends.mel"])
+CONTEXT.set_forkserver_preload(
+    ["kikiwake.training", "kikiwake.models.fcn", "kikiwake.frontends.mel", "audiomentations"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,7 @@ def two_stages(**changes: Any) -> list[dict[str, Any]]:
         {
             **stage,
             "name": "second",
+            "sampling": "balanced",
             "epochs": 2,
             "freeze": 2,
             "optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9},
@@ -269,6 +274,75 @@ def _classifier_state(folder: Path) -> dict[str, torch.Tensor]:
 
     state: dict[str, torch.Tensor] = read_state(folder / "checkpoint.safetensors")["classifier"]
     return state
+
+
+def test_weights_that_are_not_finite_are_neither_judged_nor_kept(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Step.__call__
+
+    def breaking(self: Step, *arguments: Any, **named: Any) -> torch.Tensor:
+        loss = step(self, *arguments, **named)
+        if named["draw"][1:3] == (1, 2):  # the last batch of the second epoch
+            next(self.classifier.parameters()).data.fill_(float("nan"))
+        return loss
+
+    recipe = toy_recipe(manifest, tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr(Step, "__call__", breaking)
+        with pytest.raises(TrainingError, match=r"weights are no longer finite in epoch 2, after batch 3"):
+            train(recipe)
+    assert train(recipe).finished  # the checkpoint of epoch 1 was good
+
+
+def test_a_start_that_failed_does_not_stand_in_the_way(manifest: Path, tmp_path: Path) -> None:
+    recipe = toy_recipe(manifest, tmp_path / "run")
+    with pytest.raises(WeightsError):
+        train(recipe, "model.weights=/nowhere.safetensors")
+    assert train(recipe).finished
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("stages.second.freeze=99", "99"),
+        ("stages.second.augmentations.mixup.p=0.5", None),
+        ("stages.second.early_stopping=2", "needs validation clips"),
+        ("augmentations.waveform.transform=Gian", "Gain"),
+    ],
+)
+def test_what_would_stop_a_later_stage_is_refused_before_the_first(
+    manifest: Path, tmp_path: Path, setting: str, expected: str | None
+) -> None:
+    recipe = toy_recipe(manifest, tmp_path / "run", stages=two_stages(), split={"test": 0})
+    if expected is None:
+        assert train(recipe, setting).finished
+        return
+    with pytest.raises(RecipeError, match=expected):
+        train(recipe, setting)
+    assert not (recipe.run / "checkpoint.safetensors").exists()
+
+
+def test_a_run_goes_on_after_its_recordings_have_moved(manifest: Path, tmp_path: Path) -> None:
+    recipe = toy_recipe(manifest, tmp_path / "run")
+    train(recipe)
+    moved = shutil.copytree(manifest.parent, tmp_path / "moved")
+    run = train(recipe, f"data.manifest={moved / 'manifest.csv'}")
+    assert {clip.path.parent for clip in open_run(run.folder).manifest} == {moved}
+
+
+def test_learning_rates_follow_warm_up_and_schedule(manifest: Path, tmp_path: Path) -> None:
+    stage = {
+        "epochs": 4,
+        "batch_size": 12,  # one batch an epoch
+        "optimizer": {"name": "sgd", "learning_rate": 0.08},
+        "schedule": {"name": "step", "every_epochs": 3, "factor": 0.5},
+        "warmup_epochs": 2,
+    }
+    run = train(toy_recipe(manifest, tmp_path / "run", stages=[stage]))
+    with run.metrics_file.open() as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([0.04, 0.08, 0.08, 0.04])
 
 
 def test_training_without_a_manifest_says_how_to_make_one(manifest: Path, tmp_path: Path) -> None:

@@ -65,7 +65,11 @@ def toy_recipe(manifest: Path, run: Path, **changes: Any) -> Recipe:
         },
         "split": {"test": 0, "validation": 1},
         "frontend": {"name": "mel", "n_fft": 256, "hop_length": 64, "n_mels": 32},
-        "augmentations": [{"name": "time_mask", "max_width": 8}],
+        "augmentations": [
+            {"name": "speed"},
+            {"name": "waveform", "transform": "AddGaussianNoise"},
+            {"name": "time_mask", "max_width": 8},
+        ],
         "model": {"name": "fcn", "widths": [4, 8, 8, 8, 8]},
         "stages": [
             {

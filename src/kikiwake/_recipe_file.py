@@ -50,13 +50,19 @@ def read(source: str | Path, *, seen: tuple[Path, ...] = ()) -> tuple[dict[str, 
     path = shipped().get(str(source)) or Path(source)
     if not path.is_file():
         if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
-            raise RecipeError("there is no such recipe file", where=path)
+            remedy = "check the path; `kikiwake recipes` lists those that come with kikiwake"
+            raise RecipeError("there is no such recipe file", where=path, remedy=remedy)
         raise components.unknown("recipe", str(source), shipped(), where="recipe")
     if path in seen:
-        raise RecipeError("a recipe cannot be its own base", where=path)
-    data, lines = read_yaml(path.read_text(encoding="utf-8"), where=path.name)
+        raise RecipeError("a recipe cannot be its own base", where=path, remedy="name another base")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise RecipeError(f"cannot be read as text: {error}", where=path, remedy="save it as UTF-8") from None
+    data, lines = read_yaml(text, where=path.name)
     if not isinstance(data, dict):
-        raise RecipeError("a recipe is a mapping of keys", where=path, value=data)
+        remedy = "write key: value lines, as `kikiwake recipe show demo` shows"
+        raise RecipeError("a recipe is a mapping of keys", where=path, value=data, remedy=remedy)
     places = Places(path.name, lines)
     if "base" not in data:
         return data, places

@@ -51,10 +51,12 @@ def read_yaml(text: str, *, where: str) -> tuple[Any, dict[Key, int]]:
             return None, lines
         _note_lines(node, (), lines, where)
         return loader.construct_document(node), lines
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
+    except (yaml.YAMLError, TypeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise RecipeError(
-            f"not valid YAML: {error.problem}",
+            f"not valid YAML: {problem}",
             where=f"{where}:{line}",
             remedy="check indentation, colons and quotes",
         ) from None

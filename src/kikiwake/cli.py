@@ -47,9 +47,14 @@ def prepare(
     """Make a manifest: decode every file once, set bad ones aside, and draw folds."""
     from kikiwake import datasets
     from kikiwake._yaml import read_yaml
+    from kikiwake.errors import RecipeError
 
-    pairs = [text.partition("=") for text in option or []]
-    options = {key: read_yaml(value, where=f"--option {key}")[0] for key, _, value in pairs}
+    options = {}
+    for text in option or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise RecipeError("an option is written key=value", where="--option", value=text)
+        options[key] = read_yaml(value, where=f"--option {key}")[0]
     summary = datasets.prepare(
         folder, out, dataset=dataset, folds=folds, seed=seed, workers=workers, options=options
     )
@@ -73,11 +78,14 @@ def evaluate(
         str | None, typer.Option(help="test, validation or train; by default test where there is one.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write; by default RUN/evaluation.")] = None,
+    replicates: Annotated[
+        int, typer.Option(help="Resamples behind the intervals; 0 for none. Large sets take minutes.")
+    ] = 1000,
 ) -> None:
     """Score the clips that were held out: tables, intervals and pictures."""
     from kikiwake import evaluation
 
-    typer.echo(str(evaluation.evaluate(run, part=part, out=out)))
+    typer.echo(str(evaluation.evaluate(run, part=part, out=out, replicates=replicates)))
 
 
 @app.command()
@@ -154,6 +162,8 @@ def parts(
     """List the parts that a recipe can name, with their settings and defaults."""
     from kikiwake import components
 
+    if family and family not in components.FAMILIES:
+        raise components.unknown("family", family, components.FAMILIES, where="parts")
     for one in [family] if family else components.FAMILIES:
         typer.echo(f"{one}:")
         for name in components.names(one):
@@ -227,6 +237,3 @@ def main() -> None:
     except KikiwakeError as error:
         typer.echo(f"kikiwake: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("kikiwake: interrupted; the same command goes on from here", err=True)
-        sys.exit(130)

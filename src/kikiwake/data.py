@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kikiwake import audio, components
+from kikiwake import __version__, audio, components
 from kikiwake.cache import ArrayCache, default_cache_folder, source_key
 from kikiwake.cache import key as cache_key
+from kikiwake.errors import AudioError
 from kikiwake.manifest import Manifest
 from kikiwake.randomness import generator
 from kikiwake.recipe import Data as DataSection
 
 OPEN_CLIPS = 64
+CACHED_SECONDS = 600
+"""Longer clips are read piece by piece from their recordings, so that memory stays flat."""
 
 
 class Request(NamedTuple):
@@ -65,8 +68,6 @@ class ClipReader:
 
     def total(self, index: int) -> int:
         """Return the samples of a clip at the recipe's rate."""
-        if self.cache:
-            return int(self._whole(index).shape[1])
         first, last = self._span(index)
         return last - first
 
@@ -78,9 +79,9 @@ class ClipReader:
         Raises:
             AudioError: the recording cannot be read.
         """
-        if self.cache:
-            return self._whole(index)[:, start : start + frames]
         first, last = self._span(index)
+        if self.cache and last - first <= CACHED_SECONDS * self.sample_rate:
+            return self._whole(index, self.cache)[:, start : start + frames]
         return self._load(index, first + start, max(0, min(frames, last - first - start)))
 
     def _span(self, index: int) -> tuple[int, int]:
@@ -93,11 +94,19 @@ class ClipReader:
 
     def _load(self, index: int, start: int, frames: int) -> np.ndarray:
         path = self.manifest[index].path
-        return audio.load(
+        loaded = audio.load(
             path, sample_rate=self.sample_rate, channels=self.channels, start=start, frames=frames
         ).waveform
+        missing = (frames - loaded.shape[1]) / self.sample_rate
+        if missing > 0.01:
+            raise AudioError(
+                f"the recording holds {missing:.2f} s less than the manifest says",
+                where=path,
+                remedy="it has changed since `kikiwake prepare`: prepare it again",
+            )
+        return loaded
 
-    def _whole(self, index: int) -> np.ndarray:
+    def _whole(self, index: int, cache: ArrayCache) -> np.ndarray:
         """Return the memory map of a clip; the last few are kept open, for each holds a file descriptor."""
         if index in self._open:
             self._open.move_to_end(index)
@@ -106,13 +115,13 @@ class ClipReader:
         if index not in self._keys:
             self._keys[index] = cache_key(
                 source_key(self.manifest[index].path),
+                decoder=__version__,
                 sample_rate=self.sample_rate,
                 channels=self.channels,
                 start=first,
                 frames=last - first,
             )
-        assert self.cache is not None
-        decoded = self.cache.get(self._keys[index], lambda: self._load(index, first, last - first))
+        decoded = cache.get(self._keys[index], lambda: self._load(index, first, last - first))
         self._open[index] = decoded
         if len(self._open) > OPEN_CLIPS:
             self._open.popitem(last=False)

@@ -86,6 +86,10 @@ def engine(section: EngineSection) -> Iterator[Engine]:
         RecipeError: the device is not there.
     """
     device = _device(section.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
     threads = torch.get_num_threads()
     if section.threads:
         torch.set_num_threads(section.threads)
@@ -104,7 +108,7 @@ def engine(section: EngineSection) -> Iterator[Engine]:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         if device.type == "cuda" and device.index is None:

@@ -178,7 +178,7 @@ class Manifest(Sequence[Clip]):
 
         Data that moved to another disk keep their hash.
         """
-        parents = {str(clip.path.absolute().parent) for clip in self.clips}
+        parents = {str(_absolute(clip.path).parent) for clip in self.clips}
         folder = Path(os.path.commonpath(parents)) if parents else Path()
         rows = [repr(self.classes)]
         for row, clip in enumerate(self.clips):
@@ -188,7 +188,12 @@ class Manifest(Sequence[Clip]):
 
 
 def _portable(path: Path, folder: Path) -> str:
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the links users chose
+    absolute = _absolute(path)
     if absolute.is_relative_to(folder):
         return absolute.relative_to(folder).as_posix()
     return absolute.as_posix()
+
+
+def _absolute(path: Path) -> Path:
+    """Return `path` without "..", but with the links that users chose, which resolve() would follow."""
+    return Path(os.path.abspath(path))  # noqa: PTH100

@@ -5,7 +5,7 @@ decisions are the most probable class; multi-label decisions are all classes wit
 0.5. What cannot be computed (the AUC of a class without positives) is NaN in arrays and `None` in `scores`.
 
 The rank scores equal scikit-learn's and are computed for all classes at once, which makes 1,000 bootstrap
-replicates a matter of seconds.
+replicates on some hundred clips a matter of seconds, on many thousand one of minutes.
 
 Raises (all functions): KikiwakeError, where shapes differ, values are not finite or leave [0, 1], or a clip
 has no label though exactly one is expected.

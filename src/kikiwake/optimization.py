@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -28,8 +29,16 @@ class TrainingForward(nn.Module):
     `augmentations`: parts of the levels "spectrogram" and "batch", applied in order.
     """
 
-    def __init__(self, classifier: Classifier, augmentations: Sequence[Any], *, seed: int) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        augmentations: Sequence[Any],
+        *,
+        seed: int,
+        memory_format: torch.memory_format,
+    ) -> None:
         super().__init__()
+        self.memory_format = memory_format
         self.classifier = classifier
         self.augmentations = list(augmentations)
         self.seed = seed
@@ -49,7 +58,7 @@ class TrainingForward(nn.Module):
             else:
                 features = augmentation(features, rng=rng)
         if features.ndim == 4:
-            features = features.contiguous(memory_format=torch.channels_last)
+            features = features.contiguous(memory_format=self.memory_format)
         return self.classifier.network(features).clipwise, targets, weights
 
 
@@ -84,7 +93,8 @@ class Step:
         self.multiplier = multiplier
         self.say = say
         self.scaler = torch.amp.GradScaler(engine.device.type, enabled=engine.scales_loss)
-        self.forward = engine.wrap(TrainingForward(classifier, augmentations, seed=seed))
+        forward = TrainingForward(classifier, augmentations, seed=seed, memory_format=engine.memory_format)
+        self.forward = engine.wrap(forward)
 
     def __call__(self, batch: Batch, *, draw: Draw, learning_rate: float) -> Tensor:
         """Update the weights once and return the batch's loss, a scalar on the device.
@@ -102,7 +112,7 @@ class Step:
             try:
                 loss = self._gradients(batch, draw=draw, parts=parts)
                 break
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
                 self._halve(len(batch.clips), parts, error)
@@ -117,16 +127,18 @@ class Step:
     def _gradients(self, batch: Batch, *, draw: Draw, parts: int) -> Tensor:
         """Leave the batch's mean gradients in the parameters and return its loss."""
         total = torch.zeros((), device=self.engine.device)
+        whole = np.mean(self.engine.gather(float(batch.weights.sum())))
         pieces = [Batch(*piece) for piece in zip(*(tensor.chunk(parts) for tensor in batch), strict=True)]
         for number, piece in enumerate(pieces):
             waits = self.engine.processes > 1 and number < len(pieces) - 1
             with self.forward.no_sync() if waits else nullcontext():  # type: ignore[operator]
-                loss = self._loss(piece, (*draw, number)) * (len(piece.clips) / len(batch.clips))
-                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                # A piece's loss is its weighted mean: it counts as much as the weights it brings.
+                loss = self._loss(piece, (*draw, number)) * (float(piece.weights.sum()) / whole)
+                self.scaler.scale(loss).backward()
             total += loss.detach()
         return total
 
-    def _halve(self, clips: int, parts: int, error: RuntimeError) -> None:
+    def _halve(self, clips: int, parts: int, error: Exception) -> None:
         """Cut batches into twice as many parts, or give up where that is not possible."""
         at_once = math.ceil(clips / parts)
         if at_once == 1 or self.engine.processes > 1:

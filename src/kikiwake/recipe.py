@@ -1,8 +1,8 @@
 """The recipe: one YAML file in which every number of a system stands.
 
 `Recipe.load` reads a shipped recipe by name or a file by path, puts `key=value` overrides on top, and checks
-everything before any audio is read: an unknown key, a wrong type or a value out of range is an error that
-gives the place, the value and the nearest right name.
+every key, type and value: what is wrong is an error that gives the place, the value and the nearest right
+name. What only shows when the parts are put together is refused before the first stage trains.
 """
 
 from __future__ import annotations

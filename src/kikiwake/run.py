@@ -34,7 +34,7 @@ from kikiwake.recipe import Recipe
 
 FREE_TO_CHANGE = {
     *("run", "checkpoint_seconds", "tracking"),
-    *("data.manifest", "data.workers", "data.cache", "data.cache_folder"),
+    *("data.manifest", "data.workers", "data.cache_folder"),
 }
 """Settings that an interrupted run may go on without: they touch no number, or are compared by content."""
 
@@ -85,6 +85,8 @@ class Run:
                     where=self.folder,
                     remedy="wait for it, stop it, or choose another directory with run=...",
                 ) from None
+            for torn in self.folder.rglob(".*.tmp"):  # left by a process that was killed while writing
+                torn.unlink(missing_ok=True)
             yield
 
     def stage_file(self, name: str) -> Path:
@@ -101,15 +103,18 @@ class Run:
         return [index for index, clip in enumerate(self.manifest) if clip.split == part]
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the metrics of all epochs so far and the picture of them."""
-        from kikiwake import figures
-
+        """Write the metrics of all epochs so far."""
         columns = list(dict.fromkeys(column for row in rows for column in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.metrics_file, text.getvalue())
+
+    def draw_curves(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Draw loss, scores and learning rate of all epochs so far."""
+        from kikiwake import figures
+
         monitors = [stage.monitor for stage in self.recipe.stages if stage.monitor != "loss"]
         scores = dict.fromkeys([*monitors, "accuracy", "macro_f1", "macro_roc_auc"])
         figures.training_curves(rows, self.folder / "curves.png", scores=list(scores))
@@ -153,21 +158,36 @@ def open_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     if not (folder / "recipe.yaml").is_file():
-        raise RunError("not a run directory: there is no recipe.yaml", where=folder)
+        raise RunError(
+            "not a run directory: there is no recipe.yaml",
+            where=folder,
+            remedy="give the folder that `kikiwake train` named in its first line",
+        )
     recipe = Recipe.load(folder / "recipe.yaml")
     return Run(folder, recipe, Manifest.read(folder / "manifest.csv"))
 
 
+def plan_run(recipe: Recipe, manifest: Manifest) -> Run:
+    """Return the run that `recipe` asks for, its clips split, without writing anything.
+
+    Raises:
+        ManifestError: the split cannot be made.
+    """
+    parts = split(manifest, **recipe.split.model_dump(), seed=recipe.seed)
+    return Run(recipe.run, recipe, with_split(manifest, parts))
+
+
 def start_run(recipe: Recipe, manifest: Manifest) -> Run:
-    """Make the run directory of `recipe`, or open it where the same training was begun before.
+    """Make the run directory of `recipe`, or open it where the same training has come to a checkpoint.
 
     Raises:
         RunError: the directory belongs to another training; the message says what differs.
         ManifestError: the split cannot be made.
     """
-    folder = recipe.run
-    marked = with_split(manifest, split(manifest, **recipe.split.model_dump(), seed=recipe.seed))
-    if (folder / "recipe.yaml").is_file():
+    run = plan_run(recipe, manifest)
+    folder, marked = run.folder, run.manifest
+    begun = run.checkpoint_file.is_file() or run.finished
+    if begun and (folder / "recipe.yaml").is_file():
         before = open_run(folder)
         changes = differences(before.recipe.plain(), recipe.plain())
         if before.manifest.hash() != marked.hash():
@@ -178,10 +198,10 @@ def start_run(recipe: Recipe, manifest: Manifest) -> Run:
                 where=folder,
                 remedy="choose another one with run=..., or remove this one",
             )
-        return Run(folder, recipe, marked)
+    # A run that goes on writes them anew: recordings or settings that touch no number may have changed.
     marked.write(folder / "manifest.csv")
     write_text(folder / "recipe.yaml", recipe.to_yaml())
-    return Run(folder, recipe, marked)
+    return run
 
 
 def with_split(manifest: Manifest, parts: Split) -> Manifest:

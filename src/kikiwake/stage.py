@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,12 +23,14 @@ from kikiwake.loader import Loader
 from kikiwake.losses import balanced_class_weights, loss_function
 from kikiwake.optimization import Step, build_ema, build_optimizer
 from kikiwake.parallel import progress
-from kikiwake.recipe import Recipe
+from kikiwake.recipe import Recipe, Stage
 from kikiwake.run import Run, load_weights
 from kikiwake.scoring import score_clips
 from kikiwake.tracking import Tracker
 
 _LOOK_STEPS = 20
+_DRAW_SECONDS = 20
+_DIVERGED = "the last good checkpoint is kept; lower the learning rate or set gradient_clip"
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Session:
 
     `clips`, `validation_clips`: rows of the manifest. `history`: one row of metrics an epoch, over all
     stages. `multiplier`: into how many more parts than the recipe says a batch is cut since memory ran out.
+    `drawn`: when the curves were drawn, on the monotonic clock.
     """
 
     run: Run
@@ -47,11 +51,67 @@ class Session:
     trackers: list[Tracker] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     multiplier: int = 1
+    drawn: float = field(default_factory=time.monotonic)
 
     @property
     def recipe(self) -> Recipe:
         """The run's recipe."""
         return self.run.recipe
+
+
+def check_stages(session: Session) -> None:
+    """Refuse, before the first stage trains, what would stop a later one.
+
+    Raises:
+        RecipeError: a part of a stage cannot be built, there is less to freeze than asked for, or a stage
+            needs validation clips and there are none.
+    """
+    for stage in session.recipe.stages:
+        keeps_best(stage, validates=bool(session.validation_clips))
+        build_augmentations(session.recipe, stage)
+        components.build("schedules", stage.schedule, where=f"stages.{stage.name}.schedule")
+        cast(Any, session.classifier.network).freeze(stage.freeze)
+        smallest = min(stage.batch_size, len(session.clips))
+        if smallest < session.engine.processes:
+            raise RecipeError(
+                f"{session.engine.processes} processes cannot share {smallest} clips",
+                where=f"stages.{stage.name}.batch_size",
+                value=stage.batch_size,
+                remedy="give every process at least one clip of each batch",
+            )
+
+
+def keeps_best(stage: Stage, *, validates: bool) -> bool:
+    """Return whether a stage hands on its best epoch's weights, and not its last one's.
+
+    Raises:
+        RecipeError: it needs validation clips and there are none.
+    """
+    needing = "keep: best" if stage.keep == "best" else "early_stopping" if stage.early_stopping else ""
+    if stage.schedule["name"] == "plateau":
+        needing = needing or "schedule: plateau"
+    if needing and not validates:
+        raise RecipeError(
+            f"'{needing}' needs validation clips and the split leaves none",
+            where=f"stages.{stage.name}",
+            remedy="set split.validation, for instance to 0.1",
+        )
+    return validates if stage.keep is None else stage.keep == "best"
+
+
+def build_augmentations(recipe: Recipe, stage: Stage) -> list[Any]:
+    """Build the recipe's augmentations and, after them, the stage's own.
+
+    Raises:
+        RecipeError: one cannot be built from its arguments.
+    """
+    nodes = [(f"augmentations.{at}", node) for at, node in enumerate(recipe.augmentations)]
+    own = f"stages.{stage.name}.augmentations"
+    nodes += [(f"{own}.{at}", node) for at, node in enumerate(stage.augmentations)]
+    return [
+        components.build("augmentations", node, where=where, sample_rate=recipe.data.sample_rate)
+        for where, node in nodes
+    ]
 
 
 class StageRun:
@@ -64,13 +124,14 @@ class StageRun:
         self.number = number
         self.stage = session.recipe.stages[number]
         self.validates = bool(session.validation_clips)
-        self.keeps_best = self._keeps_best()
+        self.keeps_best = keeps_best(self.stage, validates=self.validates)
         self.best_score = float("-inf")
         self.best_epoch = -1
         self.epoch = self.batch = 0
-        self.shown_loss = float("nan")
+        self.shown_loss = math.nan
+        self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=session.engine.device)
-        augmentations = self._augmentations()
+        augmentations = build_augmentations(session.recipe, self.stage)
         cast(Any, session.classifier.network).freeze(self.stage.freeze)
         self.loader = self._loader([part for part in augmentations if part.level == "waveform"])
         self.validation_loader = self._loader([])
@@ -128,15 +189,15 @@ class StageRun:
                 self._take_step(batch, self._learning_rate(len(batches)))
                 bar.advance(len(batch.clips) * processes, **self._shown())
                 if time.monotonic() - saved >= session.recipe.checkpoint_seconds:
-                    self._check_loss(batch, self.loss_sum)
                     self._checkpoint()
                     saved = time.monotonic()
+        self._refuse_what_is_not_finite()
         speed = (total - done_before) / (time.monotonic() - started)
         row = {
             "stage": stage.name,
             "epoch": self.epoch + 1,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "train_loss": float(self.loss_sum) / len(batches),
+            "train_loss": float(np.mean(self.engine.gather(float(self.loss_sum) / len(batches)))),
             **self._validate(),
         }
         self._end_epoch(row, clips_per_second=speed)
@@ -144,25 +205,46 @@ class StageRun:
     def _take_step(self, batch: Batch, learning_rate: float) -> None:
         draw = (self.stage.name, self.epoch, self.batch, self.engine.rank)
         loss = self.step(batch, draw=draw, learning_rate=learning_rate)
-        if self.engine.device.type == "cpu" or self.batch % _LOOK_STEPS == 0:  # a look makes a GPU wait
-            self._check_loss(batch, loss)
-            self.shown_loss = float(loss)
+        self.unseen.append((self.batch, batch.clips, loss))
         if self.ema:
             self.ema.update_parameters(self.classifier)
         self.loss_sum += loss
         self.batch += 1
+        if self.engine.device.type == "cpu" or len(self.unseen) == _LOOK_STEPS:  # a look makes a GPU wait
+            self._look()
 
-    def _check_loss(self, batch: Batch, loss: Tensor) -> None:
-        if torch.isfinite(loss):
-            return
-        paths = [str(self.run.manifest[int(clip)].path) for clip in batch.clips]
-        raise TrainingError(
-            f"the loss is no longer finite in epoch {self.epoch + 1}, batch {self.batch + 1}, clips {paths}",
-            where=f"stage {self.stage.name}",
-            value=float(loss),
-            remedy="the last good checkpoint is kept; lower the learning rate, set gradient_clip, or take "
-            "faulty clips out of the manifest",
-        )
+    def _look(self) -> None:
+        """Look at the losses since the last look.
+
+        Raises:
+            TrainingError: one of them is not finite.
+        """
+        for number, clips, loss in self.unseen:
+            self.shown_loss = float(loss)
+            if not math.isfinite(self.shown_loss):
+                paths = [str(self.run.manifest[int(clip)].path) for clip in clips]
+                place = f"epoch {self.epoch + 1}, batch {number + 1}, clips {paths}"
+                raise TrainingError(
+                    f"the loss is no longer finite in {place}",
+                    where=f"stage {self.stage.name}",
+                    value=self.shown_loss,
+                    remedy=f"{_DIVERGED}, or take faulty clips out of the manifest",
+                )
+        self.unseen.clear()
+
+    def _refuse_what_is_not_finite(self) -> None:
+        """Look at the losses and the weights before they are judged or kept.
+
+        Raises:
+            TrainingError: something in them is not finite.
+        """
+        self._look()
+        if not all(bool(torch.isfinite(p).all()) for p in self.classifier.parameters()):
+            raise TrainingError(
+                f"the weights are no longer finite in epoch {self.epoch + 1}, after batch {self.batch}",
+                where=f"stage {self.stage.name}",
+                remedy=_DIVERGED,
+            )
 
     def _validate(self) -> dict[str, float | None]:
         """Score the validation clips with the weights that would be kept."""
@@ -210,6 +292,9 @@ class StageRun:
             if better and self.keeps_best:
                 write_weights(self.run.best_file, self._kept_model().state_dict())
             self.run.write_metrics(self.session.history)
+            if time.monotonic() - self.session.drawn >= _DRAW_SECONDS:
+                self.run.draw_curves(self.session.history)
+                self.session.drawn = time.monotonic()
             for tracker in self.session.trackers:
                 tracker.log(row, step=len(self.session.history))
         self._checkpoint()
@@ -240,11 +325,13 @@ class StageRun:
         self.log.info("stage %s: keeps the weights of epoch %d", self.stage.name, kept + 1)
         if self.engine.first:
             self.run.write_metrics(self.session.history)
+            self.run.draw_curves(self.session.history)
             write_weights(self.run.stage_file(self.stage.name), self.classifier.state_dict())
             state = self._position(self.number + 1) | {"epoch": 0, "optimizer": None}
             write_state(self.run.checkpoint_file, state)
 
     def _checkpoint(self) -> None:
+        self._refuse_what_is_not_finite()
         if self.engine.first:
             state = self._position(self.number) | {
                 "optimizer": self.optimizer.state_dict(),
@@ -278,17 +365,6 @@ class StageRun:
     def _kept_model(self) -> Classifier:
         return cast(Classifier, self.ema.module) if self.ema else self.classifier
 
-    def _keeps_best(self) -> bool:
-        stage, where = self.stage, f"stages.{self.stage.name}"
-        needing = "keep: best" if stage.keep == "best" else "early_stopping" if stage.early_stopping else ""
-        if not self.validates and (needing or stage.schedule["name"] == "plateau"):
-            raise RecipeError(
-                f"'{needing or 'schedule: plateau'}' needs validation clips and the split leaves none",
-                where=where,
-                remedy="set split.validation, for instance to 0.1",
-            )
-        return self.validates if stage.keep is None else stage.keep == "best"
-
     def _stops_early(self) -> bool:
         patience = self.stage.early_stopping
         if not patience or self.batch or self.epoch - 1 - self.best_epoch < patience:
@@ -317,15 +393,6 @@ class StageRun:
         )
         warm = (done + 1 / batches) / stage.warmup_epochs if stage.warmup_epochs else 1.0
         return rate * min(1.0, warm)
-
-    def _augmentations(self) -> list[Any]:
-        recipe = self.session.recipe
-        nodes = [("augmentations", node) for node in recipe.augmentations]
-        nodes += [(f"stages.{self.stage.name}.augmentations", node) for node in self.stage.augmentations]
-        return [
-            components.build("augmentations", node, where=where, sample_rate=recipe.data.sample_rate)
-            for where, node in nodes
-        ]
 
     def _loader(self, augmentations: Sequence[Any]) -> Loader:
         recipe = self.session.recipe

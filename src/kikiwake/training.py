@@ -6,8 +6,6 @@ import logging
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
-
 from kikiwake.checkpoint import read_state
 from kikiwake.checks import check
 from kikiwake.classifier import build_classifier
@@ -15,8 +13,8 @@ from kikiwake.engine import Engine, engine
 from kikiwake.errors import KikiwakeError, RecipeError
 from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
-from kikiwake.run import Run, load_weights, logger_for, start_run
-from kikiwake.stage import Session, StageRun
+from kikiwake.run import Run, load_weights, logger_for, plan_run, start_run
+from kikiwake.stage import Session, StageRun, check_stages
 from kikiwake.tracking import trackers
 
 
@@ -52,7 +50,7 @@ def train(source: str | Path | Recipe, *overrides: str) -> Run:
 
 
 def _begin(recipe: Recipe, manifest: Manifest, computer: Engine) -> Run:
-    """Make or open the run directory in the first process, then open it in the others."""
+    """Make or open the run directory in the first process; the others wait for it."""
     failure: KikiwakeError | None = None
     if computer.first:
         try:
@@ -62,7 +60,7 @@ def _begin(recipe: Recipe, manifest: Manifest, computer: Engine) -> Run:
     failure = computer.broadcast(failure)
     if failure is not None:
         raise failure
-    return start_run(recipe, manifest)
+    return plan_run(recipe, manifest)
 
 
 def _train_stages(run: Run, computer: Engine, log: logging.Logger) -> None:
@@ -71,8 +69,13 @@ def _train_stages(run: Run, computer: Engine, log: logging.Logger) -> None:
     log.info("run: %s", run.folder)
     log.info("device: %s", computer.describe())
     classifier = build_classifier(recipe, classes=manifest.classes).to(computer.device)
-    classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    session = Session(run, computer, log, classifier, run.indices("train"), run.indices("validation"))
+    classifier.network.to(memory_format=computer.memory_format)  # type: ignore[call-overload]
+    validation_clips = [
+        index
+        for index in run.indices("validation")
+        if recipe.multilabel or manifest.soft is not None or manifest[index].label is not None
+    ]
+    session = Session(run, computer, log, classifier, run.indices("train"), validation_clips)
     parameters = sum(parameter.numel() for parameter in classifier.parameters())
     log.info("model: %s, %s parameters", recipe.model["name"], f"{parameters:,}")
     held_out = len(run.indices("test"))
@@ -82,8 +85,11 @@ def _train_stages(run: Run, computer: Engine, log: logging.Logger) -> None:
         len(session.validation_clips),
         held_out,
     )
+    if unlabelled := len(run.indices("validation")) - len(validation_clips):
+        log.info("note: %d validation clips have no class and are left out", unlabelled)
     for warning in check(manifest, training=session.clips, multilabel=recipe.multilabel):
         log.info("note: %s", warning)
+    check_stages(session)
     first, state = 0, None
     if run.checkpoint_file.is_file():
         state = read_state(run.checkpoint_file)
@@ -92,8 +98,12 @@ def _train_stages(run: Run, computer: Engine, log: logging.Logger) -> None:
         log.info("going on after epoch %d and %d batches", len(session.history), state["batch"])
     if computer.first:
         session.trackers = trackers(recipe, folder=run.folder)
-    for number in range(first, len(recipe.stages)):
-        StageRun(session, number).train(state if number == first else None)
+    try:
+        for number in range(first, len(recipe.stages)):
+            StageRun(session, number).train(state if number == first else None)
+    except KeyboardInterrupt:
+        log.info("interrupted; the same command goes on from the last checkpoint")
+        raise
     if computer.first:
         _finish(session)
 

@@ -6,6 +6,7 @@ with the column `file_name` (paths relative to it) names the recordings, and the
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,14 +43,14 @@ def scan(root: Path, *, group_pattern: str | None = None, clip_seconds: ClipSeco
         result.missing = labels.missing
         result.unnamed = f"not named in {METADATA}"
     problems = Problems()
-    for path in tree.audio():
+    for path in sorted(labels.of) if labels is not None else tree.audio():
         folders = list(path.relative_to(tree.root).parts[:-1])
         split = splits.get(folders[0]) if folders else None
         if split:
             folders.pop(0)
         label = folders[0] if folders else None
         if labels is not None:
-            if path not in labels.of:
+            if not path.is_file():
                 continue
             label = labels.of[path] if labels.labelled else label
         elif label is None:
@@ -108,8 +109,12 @@ def _metadata(tree: Tree) -> _Labels | None:
         labels.tables.append(path)
         labels.labelled |= "label" in table.columns
         for row in table.rows:
-            recording = path.parent / row["file_name"]
-            if not recording.is_file():
+            recording = Path(os.path.normpath(path.parent / row["file_name"]))
+            if not recording.is_relative_to(tree.root):
+                problems.error(
+                    row.where, f"'{row['file_name']}' lies outside {tree.root}", "prepare its folder"
+                )
+            elif not recording.is_file():
                 labels.missing.append((row["file_name"], row.where))
             elif recording in labels.of:
                 problems.error(row.where, f"'{row['file_name']}' is named twice", "keep one row")

@@ -21,7 +21,7 @@ USUAL_NAMES = {
     "fold": ("fold",),
     "split": ("split", "subset", "partition"),
     "start": ("start", "start_seconds", "start_time", "onset", "begin", "begin time (s)"),
-    "end": ("end", "end_seconds", "end_time", "offset", "end time (s)"),
+    "end": ("end", "end_seconds", "end_time", "end time (s)"),
     "secondary": ("secondary",),
     "weight": ("weight",),
     "rating": ("rating",),
