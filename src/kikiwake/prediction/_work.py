@@ -1,0 +1,220 @@
+"""One prediction, prepared: which recordings, how they are cut, and what scores them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from kikiwake import __version__
+from kikiwake.classifier import Classifier
+from kikiwake.engine import Engine
+from kikiwake.engine import engine as set_up
+from kikiwake.errors import KikiwakeError
+from kikiwake.files import content_hash, text_hash
+from kikiwake.parallel import progress
+from kikiwake.prediction._onnx import exported_network
+from kikiwake.prediction._pool import START_METHOD, Pool
+from kikiwake.prediction._recordings import Header, Unread, fingerprint, probe_recordings
+from kikiwake.prediction._rows import Rows
+from kikiwake.prediction._scorers import OnnxScorer, Scorer, TorchScorer, for_prediction, precision_error
+from kikiwake.prediction._units import WHOLE_SECONDS, Cutting, Unit, units, windows_of
+from kikiwake.prediction._window_scores import UnitReader, UnitScores
+from kikiwake.run import Run
+from kikiwake.scoring import window_frames
+
+CPU_BATCH, GPU_BATCH = 4, 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to predict; None takes what the recipe says or, for `workers` and `batch_size`, what is fastest.
+
+    `window_seconds`, `hop_seconds`: length of the windows and from the start of one to the next.
+    `workers`: processes; 0 does everything in this one, where a decoder that crashes takes it along.
+    `batch_size`: windows that the network sees at once. `engine`: "torch", or "onnx" for ONNX Runtime, which
+    is often faster on a CPU. `precision`: other than "fp32" is faster on some processors and less exact.
+    """
+
+    window_seconds: float | None = None
+    hop_seconds: float | None = None
+    workers: int | None = None
+    batch_size: int | None = None
+    engine: Literal["torch", "onnx"] = "torch"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("window_seconds", 1e-3),
+            ("hop_seconds", 1e-3),
+            ("workers", 0),
+            ("batch_size", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise KikiwakeError(f"must be at least {least:g}", where=name, value=value)
+        for name, allowed in (("engine", ("torch", "onnx")), ("precision", ("fp32", "bf16", "fp16"))):
+            if getattr(self, name) not in allowed:
+                raise KikiwakeError(
+                    "there is no such choice",
+                    where=name,
+                    value=getattr(self, name),
+                    remedy=f"use one of: {', '.join(allowed)}",
+                )
+
+
+class Work:
+    """One prediction."""
+
+    def __init__(
+        self, run: Run, classifier: Classifier, recordings: list[Path], options: Options, computer: Engine
+    ) -> None:
+        self.run = run
+        self.classifier = classifier
+        self.recordings = recordings
+        self.options = options
+        self.computer = computer
+        self.cutting = _cutting(run, options, on_gpu=computer.device.type != "cpu")
+
+    @cached_property
+    def job(self) -> dict[str, Any]:
+        """Everything that the scores depend on, in JSON's types."""
+        recipe = self.run.recipe
+        structure = json.dumps([recipe.frontend, recipe.model, self.classifier.classes, recipe.multilabel])
+        return {
+            "kikiwake": __version__,
+            "torch": torch.__version__,
+            "model": text_hash(content_hash(self.run.model_file) + structure),
+            "recordings": fingerprint(self.recordings),
+            "engine": self.options.engine,
+            "precision": self.options.precision,
+            "device": self.computer.device.type,
+            **asdict(self.cutting),
+        }
+
+    @cached_property
+    def workers(self) -> int:
+        """Processes; by default one for each core that may be used."""
+        if self.options.workers is not None:
+            return self.options.workers
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    @cached_property
+    def headers(self) -> list[Header | Unread]:
+        """What is known of each recording before it is decoded."""
+        return probe_recordings(
+            self.recordings,
+            sample_rate=self.cutting.sample_rate,
+            workers=self.workers,
+            start_method=START_METHOD,
+        )
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """The work in portions."""
+        return list(units(self.headers, self.cutting))
+
+    def rows(self) -> Rows:
+        """Return what turns scores into rows."""
+        return Rows(
+            self.recordings,
+            self.headers,
+            sample_rate=self.cutting.sample_rate,
+            classes=self.classifier.classes,
+        )
+
+    def scores(self, *, skip: int = 0) -> Iterator[list[UnitScores]]:
+        """Yield what becomes of each unit but the first `skip`, in order, and show how far it is.
+
+        Raises:
+            KikiwakeError: the model cannot score.
+        """
+        todo = self.units[skip:]
+        if not todo:
+            return
+        pool = Pool(UnitReader(self.recordings, self.cutting), self._scorer, workers=self.workers)
+        with progress(sum(map(windows_of, todo)), description="predict", unit="windows") as bar:
+            for unit, found in pool.scores(todo):
+                bar.advance(windows_of(unit))
+                yield found
+
+    def describe(self) -> str:
+        """Say in a line what computes."""
+        network = "ONNX Runtime" if self.options.engine == "onnx" else f"torch {self.options.precision}"
+        return f"{network} on {self.computer.device}, {min(self.workers, len(self.units))} processes"
+
+    @cached_property
+    def error(self) -> float | None:
+        """By how much logits differ from those of torch in fp32, relative to the largest, on noise."""
+        if self.options.engine == "onnx":
+            return self._exported[1]
+        if self.options.precision == "fp32":
+            return None
+        return precision_error(self._scorer, frames=self._frames)
+
+    @cached_property
+    def _frames(self) -> int:
+        """Samples of a window that is typical."""
+        return self.cutting.sample_rate if self.cutting.whole else self.cutting.window
+
+    @cached_property
+    def _exported(self) -> tuple[Path, float]:
+        return exported_network(self.run, frames=self._frames, start_method=START_METHOD)
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        if self.options.engine == "onnx":
+            return OnnxScorer(self.classifier, path=self._exported[0])
+        ready = for_prediction(self.classifier, frames=self._frames, computer=self.computer)
+        return TorchScorer(ready, computer=self.computer)
+
+
+@contextmanager
+def prepared(run: Run, classifier: Classifier, recordings: list[Path], options: Options) -> Iterator[Work]:
+    """Set up the device for the length of the block.
+
+    Raises:
+        RecipeError: the device is not there.
+        KikiwakeError: an option does not fit the model.
+    """
+    changes: dict[str, Any] = {"precision": options.precision, "threads": 1}
+    if options.device or options.engine == "onnx":
+        changes["device"] = options.device or "cpu"
+    with set_up(run.recipe.engine.model_copy(update=changes)) as computer:
+        if options.engine == "onnx" and (computer.device.type != "cpu" or options.precision != "fp32"):
+            raise KikiwakeError("the engine onnx runs on the CPU in fp32", where="engine", remedy="use torch")
+        yield Work(run, classifier, recordings, options, computer)
+
+
+def _cutting(run: Run, options: Options, *, on_gpu: bool) -> Cutting:
+    data = run.recipe.data
+    window, hop = window_frames(run.recipe)
+    if options.window_seconds is not None:
+        window = hop = round(options.window_seconds * data.sample_rate)
+    whole = window is None
+    if whole and (options.hop_seconds is not None or options.engine == "onnx"):
+        raise KikiwakeError(
+            "this model was trained on whole clips of any length",
+            where="window_seconds",
+            remedy="say how long the windows are",
+        )
+    window = window or WHOLE_SECONDS * data.sample_rate
+    if options.hop_seconds is not None:
+        hop = round(options.hop_seconds * data.sample_rate)
+    return Cutting(
+        sample_rate=data.sample_rate,
+        channels=data.channels,
+        window=max(1, window),
+        hop=max(1, hop or window),
+        whole=whole,
+        pad=data.pad,
+        batch_size=options.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH),
+    )
