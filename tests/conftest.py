@@ -1,18 +1,12 @@
-"""What all tests share: the folder of real audio, and silence from third-party loggers."""
+"""What all tests share: the folder of real recordings."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-
-def find_data_folder() -> Path | None:
-    """The folder of real recordings: `KIKIWAKE_DATA`, else `shared/data` beside the project."""
-    named = os.environ.get("KIKIWAKE_DATA")
-    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
-    return folder if folder.is_dir() else None
+from real_audio import find_data_folder
 
 
 @pytest.fixture(scope="session")

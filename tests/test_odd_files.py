@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from conftest import find_data_folder
 from kikiwake.audio import Audio, AudioInfo, Stream, load, probe, stream
 from kikiwake.errors import AudioError
+from real_audio import find_data_folder
 
 FOLDER = find_data_folder()
 TABLE = None if FOLDER is None else FOLDER / "odd" / "odd.csv"

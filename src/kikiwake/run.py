@@ -16,6 +16,7 @@ import csv
 import fcntl
 import io
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -198,10 +199,16 @@ def start_run(recipe: Recipe, manifest: Manifest) -> Run:
                 where=folder,
                 remedy="choose another one with run=..., or remove this one",
             )
-    # A run that goes on writes them anew: recordings or settings that touch no number may have changed.
+        if before.recipe == recipe and _paths(before.manifest) == _paths(marked):
+            return run
+        # Recordings have moved, or settings that touch no number have changed.
     marked.write(folder / "manifest.csv")
     write_text(folder / "recipe.yaml", recipe.to_yaml())
     return run
+
+
+def _paths(manifest: Manifest) -> list[str]:
+    return [os.path.abspath(clip.path) for clip in manifest]  # noqa: PTH100 - links are left as they are
 
 
 def with_split(manifest: Manifest, parts: Split) -> Manifest:

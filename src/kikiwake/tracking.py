@@ -71,7 +71,7 @@ class _WeightsAndBiases:
         self.run.log(_numbers(row), step=step)
 
     def close(self) -> None:
-        self.run.finish(quiet=True)
+        self.run.finish()
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

@@ -23,13 +23,13 @@ def fold_batch_norms(network: nn.Module, features: Tensor) -> nn.Module:
     folded layer does not run at all, `network` itself is returned.
     """
     folded = copy.deepcopy(network)
-    for convolution, norm in _pairs(folded, features):
+    pairs, expected = _pairs(folded, features)
+    for convolution, norm in pairs:
         first: Any = folded.get_submodule(convolution)
         second: Any = folded.get_submodule(norm)
         fused = fuse_conv_bn_eval(first, second)
         _replace(folded, norm, _after_norm(second))
         _replace(folded, convolution, fused)
-    expected = network(features).clipwise
     try:
         found = folded(features).clipwise
     except Exception:  # a network that reads what its layers were
@@ -38,8 +38,8 @@ def fold_batch_norms(network: nn.Module, features: Tensor) -> nn.Module:
     return folded if bool((found - expected).abs().max() <= TOLERANCE * scale) else network
 
 
-def _pairs(network: nn.Module, features: Tensor) -> list[tuple[str, str]]:
-    """Return the names of convolutions and of the batch norms that take their outputs as they are."""
+def _pairs(network: nn.Module, features: Tensor) -> tuple[list[tuple[str, str]], Tensor]:
+    """Return the names of convolutions and of the batch norms that take their outputs, and the logits."""
     makers: dict[int, tuple[str, Tensor]] = {}
     calls: dict[str, int] = {}
     pairs: list[tuple[str, str]] = []
@@ -60,11 +60,11 @@ def _pairs(network: nn.Module, features: Tensor) -> list[tuple[str, str]]:
         elif _foldable(module):
             hooks.append(module.register_forward_pre_hook(lambda _, given, n=name: note_input(n, given[0])))
     try:
-        network(features)
+        logits: Tensor = network(features).clipwise
     finally:
         for hook in hooks:
             hook.remove()
-    return [pair for pair in pairs if all(calls[name] == 1 for name in pair)]
+    return [pair for pair in pairs if all(calls[name] == 1 for name in pair)], logits
 
 
 def _foldable(module: nn.Module) -> bool:

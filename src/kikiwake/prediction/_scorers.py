@@ -90,7 +90,7 @@ def for_prediction(classifier: Classifier, *, frames: int, computer: Engine) -> 
 
     `frames`: samples of a window.
     """
-    features = classifier.frontend(noise(classifier, count=2, frames=frames))
+    features = classifier.frontend(noise(classifier, count=1, frames=frames))
     prepared = Classifier(
         copy.deepcopy(classifier.frontend),
         fold_batch_norms(classifier.network, features),
