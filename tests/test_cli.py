@@ -91,7 +91,7 @@ def test_the_whole_path_from_a_folder_to_predictions(tmp_path: Path) -> None:
     assert prepared.exit_code == 0, prepared.output
     toy_recipe(manifest, tmp_path / "run")
     recipe = tmp_path / "run.yaml"
-    trained = invoke("train", recipe, "stages.0.epochs=1")
+    trained = invoke("train", recipe, "stages.0.epochs=1", "split.test=1", "split.validation=2")
     assert trained.exit_code == 0, trained.output
     evaluated = invoke("evaluate", tmp_path / "run")
     assert evaluated.exit_code == 0, evaluated.output
