@@ -70,6 +70,11 @@ def test_windows_cover_everything_and_stop_there(total: int, expected: list[tupl
     assert windows(total, window=5, hop=3) == expected
 
 
+def test_windows_may_leave_gaps() -> None:
+    assert windows(4, window=2, hop=5) == [(0, 2)]
+    assert windows(7, window=2, hop=5) == [(0, 2), (5, 2)]
+
+
 def test_short_waveforms_are_filled_with_silence_or_with_themselves() -> None:
     waveform = np.array([[1.0, 2.0]], np.float32)
     silent, repeated = np.zeros((2, 1, 5), np.float32)

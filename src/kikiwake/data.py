@@ -231,4 +231,5 @@ def windows(total: int, *, window: int, hop: int) -> list[tuple[int, int]]:
     [(0, 5), (5, 5), (10, 2)]
     """
     count = 1 + math.ceil(max(0, total - window) / hop)
-    return [(at * hop, min(window, total - at * hop)) for at in range(count)]
+    starts = [at * hop for at in range(count) if at == 0 or at * hop < total]
+    return [(start, min(window, total - start)) for start in starts]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import platform
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +94,8 @@ def engine(section: EngineSection) -> Iterator[Engine]:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
     threads = torch.get_num_threads()
+    if device.type == "cpu":
+        reuse_freed_memory()
     if section.threads:
         torch.set_num_threads(section.threads)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -104,6 +109,21 @@ def engine(section: EngineSection) -> Iterator[Engine]:
         torch.set_num_threads(threads)
         if started_here:
             dist.destroy_process_group()
+
+
+def reuse_freed_memory() -> None:
+    """Let glibc keep freed blocks for the next tensor; elsewhere nothing happens.
+
+    By default it returns large blocks to the system at once, and every step of a network faults the same
+    pages in anew, which costs up to a third of the time on a CPU. What a process has used at its peak it
+    keeps from then on.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return
+    mmap_threshold, trim_threshold = -3, -1  # malloc.h
+    libc = ctypes.CDLL("libc.so.6")
+    libc.mallopt(mmap_threshold, 1 << 30)
+    libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def _device(name: str) -> torch.device:
