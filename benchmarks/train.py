@@ -18,15 +18,15 @@ from typing import Any
 import torch
 
 from kikiwake.classifier import build_classifier
-from kikiwake.data import Loader, training_batches, training_requests
+from kikiwake.data import training_batches, training_requests
 from kikiwake.datasets import prepare
 from kikiwake.engine import engine
+from kikiwake.loader import Loader
 from kikiwake.manifest import Manifest
 from kikiwake.models._torchvision import import_timm
 from kikiwake.recipe import Recipe
-from kikiwake.run import start_run
+from kikiwake.run import logger_for, start_run
 from kikiwake.stage import Session, StageRun
-from kikiwake.training import logger_for
 
 RECIPE = """\
 seed: 0
@@ -111,7 +111,7 @@ class Trainer:
         return clips / (time.perf_counter() - started)
 
 
-def run(*, data: Path, repetitions: int = 3, steps: int = 8) -> dict[str, Any]:
+def run(*, data: Path, repetitions: int = 3, steps: int = 6) -> dict[str, Any]:
     """Return medians of clips/s for both networks, contenders taking turns."""
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
