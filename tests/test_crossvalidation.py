@@ -26,6 +26,7 @@ from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
 from kikiwake.run import Run, open_run, start_run
 from kikiwake.scoring import WindowScores
+from processes import alive
 from toys import toy_recipe, write_tones
 
 FOLDS = 3
@@ -353,14 +354,6 @@ def wait_for(path: Path, *, seconds: float = 60) -> None:
     while not path.exists():
         assert time.monotonic() < limit, f"{path} did not come"
         time.sleep(0.02)
-
-
-def alive(process: int) -> bool:
-    status = Path(f"/proc/{process}/status")
-    try:
-        return not re.search(r"^State:\s+[ZX]", status.read_text(), re.MULTILINE)
-    except OSError:
-        return False
 
 
 SLEEPER = """if 1:

@@ -27,6 +27,7 @@ from kikiwake.optimization import Step
 from kikiwake.recipe import Recipe
 from kikiwake.run import open_run, start_run
 from kikiwake.training import train
+from processes import alive, children
 from toys import toy_recipe, write_tones
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -163,9 +164,39 @@ def test_another_training_in_the_same_directory_is_refused_with_the_difference(
 def test_two_processes_do_not_train_in_one_directory(manifest: Path, tmp_path: Path) -> None:
     recipe = toy_recipe(manifest, tmp_path / "run")
     run = start_run(recipe, Manifest.read(manifest))
-    with run.locked(), pytest.raises(RunError, match="another process is training"):
+    held, let_go = CONTEXT.Event(), CONTEXT.Event()
+    other = CONTEXT.Process(target=hold_lock, args=(run.folder, held, let_go))
+    other.start()
+    assert held.wait(60)
+    with pytest.raises(RunError, match="another process is training"):
         train(recipe)
+    let_go.set()
     assert train(recipe).finished
+    other.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends processes with their parent")
+def test_loader_workers_die_with_a_killed_training(manifest: Path, tmp_path: Path) -> None:
+    stages = [{"epochs": 100_000, "batch_size": 4, "optimizer": {"name": "sgd", "learning_rate": 0.01}}]
+    recipe = Recipe.load(toy_recipe(manifest, tmp_path / "run", stages=stages), "data.workers=2")
+    child = CONTEXT.Process(target=train, args=(recipe,))
+    child.start()
+    limit = time.monotonic() + 60
+    while len(workers := children(child.pid or 0)) < 2 or not (recipe.run / "metrics.csv").is_file():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    os.kill(child.pid or 0, signal.SIGKILL)
+    child.join()
+    limit = time.monotonic() + 2
+    while any(alive(worker) for worker in workers):
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def hold_lock(folder: Path, held: Any, let_go: Any) -> None:
+    with open_run(folder).locked():
+        held.set()
+        let_go.wait(60)
 
 
 def test_early_stopping_keeps_the_best_epoch(manifest: Path, tmp_path: Path) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kikiwake.files import write_text
+from kikiwake.parallel import ending_with_parent
 
 LAST_LINES = 12
 """Lines of a failed training's output that are shown."""
@@ -58,7 +58,7 @@ class _Child:
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_ending_with_parent(),
+                preexec_fn=ending_with_parent(signal.SIGTERM),
             )
         return cls(folder, process)
 
@@ -97,15 +97,3 @@ def _command(folder: Path) -> list[str]:
 
 def _console(folder: Path) -> Path:
     return folder / "console.txt"
-
-
-def _ending_with_parent() -> Callable[[], None] | None:
-    """Return what a new process calls so that Linux ends it when its parent dies, however that happens."""
-    if sys.platform != "linux":
-        return None
-    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1  # PR_SET_PDEATHSIG, man 2 prctl
-
-    def call() -> None:
-        prctl(set_death_signal, signal.SIGTERM)
-
-    return call

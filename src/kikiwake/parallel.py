@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import os
 import pickle
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -210,6 +213,24 @@ def _sendable(error: Exception) -> Exception | None:
     except Exception:
         return None
     return error
+
+
+def ending_with_parent(by: signal.Signals) -> Callable[[], None]:
+    """Return what a new process calls so that Linux ends it when the thread that made it is gone.
+
+    Made beforehand, since between fork and exec nothing may be imported or loaded. Elsewhere it does nothing.
+    """
+    if sys.platform != "linux":
+        return lambda: None
+    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1  # PR_SET_PDEATHSIG, man 2 prctl
+    parent = os.getpid()
+
+    def call() -> None:
+        prctl(set_death_signal, by)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), by)
+
+    return call
 
 
 class Progress(Protocol):

@@ -13,16 +13,18 @@ model.safetensors       the trained model, whose description is model.json
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import io
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from kikiwake import __version__
 from kikiwake.checkpoint import read_weights, write_weights
@@ -40,6 +42,9 @@ FREE_TO_CHANGE = {
 """Settings that an interrupted run may go on without: they touch no number, or are compared by content."""
 
 SPLITS = ("train", "validation", "test")
+
+_LOCK_PATIENCE_SECONDS = 3.0
+"""How long a training that was just stopped may take to let go of its directory."""
 
 
 class Run:
@@ -75,20 +80,32 @@ class Run:
         """Keep other processes from training in this directory during the block.
 
         Raises:
-            RunError: another process is training in it.
+            RunError: another process is training in it, and not just about to die.
         """
         with (self.folder / ".lock").open("w") as file:
+            self._lock(file)
+            for torn in self.folder.rglob(".*.tmp"):  # left by a process that was killed while writing
+                torn.unlink(missing_ok=True)
+            yield
+
+    def _lock(self, file: TextIO) -> None:
+        """Lock by record (fcntl), which forked workers that outlive their parent do not inherit."""
+        give_up = time.monotonic() + _LOCK_PATIENCE_SECONDS
+        while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise
+                if time.monotonic() < give_up:
+                    time.sleep(0.05)
+                    continue
                 raise RunError(
                     "another process is training in this directory",
                     where=self.folder,
                     remedy="wait for it, stop it, or choose another directory with run=...",
                 ) from None
-            for torn in self.folder.rglob(".*.tmp"):  # left by a process that was killed while writing
-                torn.unlink(missing_ok=True)
-            yield
+            return
 
     def stage_file(self, name: str) -> Path:
         """Return where the weights that a finished stage handed on are kept."""
