@@ -109,9 +109,19 @@ def make_run(backbone: str, folder: Path, *, recording: Path) -> Run:
     """Make a finished run without training; batch norms take their statistics from real sound."""
     path = folder / f"{backbone}.yaml"
     path.write_text(RECIPE.format(folder=folder, backbone=backbone))
+    places = range(FILE_SECONDS // WINDOW_SECONDS)
     clips = [
-        Clip(recording, f"class {k}", k, None, FILE_SECONDS * SAMPLE_RATE, SAMPLE_RATE, start=k, end=k + 1)
-        for k in range(10)
+        Clip(
+            recording,
+            f"class {place % 10}",
+            place % 10,
+            None,
+            FILE_SECONDS * SAMPLE_RATE,
+            SAMPLE_RATE,
+            start=float(place * WINDOW_SECONDS),
+            end=float((place + 1) * WINDOW_SECONDS),
+        )
+        for place in places
     ]
     recipe = Recipe.load(path)
     run = start_run(recipe, Manifest(clips, [f"class {k}" for k in range(10)]))
@@ -205,7 +215,11 @@ def compare(
     }
     if importlib.util.find_spec("onnxruntime"):
         kikiwake_rate(run, made["flac"][:1], engine="onnx")  # exports
+        kikiwake_rate(run, made["flac"][:1], engine="onnx", precision="int8")  # calibrates
         contenders["kikiwake, flac, onnx"] = lambda: kikiwake_rate(run, made["flac"], engine="onnx")
+        contenders["kikiwake, flac, onnx int8"] = lambda: kikiwake_rate(
+            run, made["flac"], engine="onnx", precision="int8"
+        )
     if torch.backends.cpu.get_cpu_capability() == "AVX512" and _has_bf16():
         contenders["kikiwake, flac, bf16"] = lambda: kikiwake_rate(run, made["flac"], precision="bf16")
     rounds: dict[str, list[float]] = {name: [] for name in contenders}

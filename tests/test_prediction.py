@@ -22,9 +22,9 @@ import torch
 from kikiwake import audio
 from kikiwake import prediction as room
 from kikiwake.classifier import build_classifier
-from kikiwake.data import ClipDataset
+from kikiwake.data import ClipDataset, ClipReader
 from kikiwake.engine import Engine
-from kikiwake.errors import KikiwakeError, MissingExtra, RunError
+from kikiwake.errors import AudioError, KikiwakeError, MissingExtra, RunError
 from kikiwake.loader import Loader
 from kikiwake.manifest import Manifest
 from kikiwake.models.cnn import Cnn
@@ -429,6 +429,42 @@ def test_onnx_scores_as_torch_does(run: Run, tmp_path: Path, monkeypatch: pytest
     (run.folder / "network.onnx.json").unlink()
     with pytest.raises(RunError, match=r"differ from torch's"):
         room.load(run).predict(files, engine="onnx")
+
+
+def test_int8_states_its_error_and_ranks_the_classes_alike(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    files = [write(tmp_path / f"{k}.wav", seconds=1.1 + k, seed=k) for k in range(3)]
+    exact = room.load(run).predict(files)
+    summary = room.predict(run.folder, files, out=tmp_path / "p.csv", engine="onnx", precision="int8")
+    table = Predictions.read(tmp_path / "p.csv")
+    assert spans(table) == spans(exact)
+    assert 0 < np.abs(table.probabilities - exact.probabilities).max() < 0.05
+    assert summary.error is not None
+    assert 1e-4 < summary.error < 0.1
+    made = run.folder / "network.int8.onnx"
+    assert b"QuantizeLinear" in made.read_bytes()
+    before = made.stat().st_mtime_ns
+    room.load(run).predict(files, engine="onnx", precision="int8")
+    assert made.stat().st_mtime_ns == before
+
+
+def test_int8_without_training_clips_says_what_it_lacks(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    file = write(tmp_path / "a.wav")
+    (run.folder / "network.int8.onnx.json").unlink(missing_ok=True)
+    monkeypatch.setattr(ClipReader, "read", missing)
+    with pytest.raises(RunError, match=r"calibrated on training clips.*gone\.wav.*precision fp32"):
+        room.load(run).predict(file, engine="onnx", precision="int8")
+    with pytest.raises(KikiwakeError, match=r"precision: .*does not compute in it.*engine onnx"):
+        room.load(run).predict(file, precision="int8")
+    with pytest.raises(KikiwakeError, match=r"precision: .*does not compute in it"):
+        room.load(run).predict(file, engine="onnx", precision="bf16")
+
+
+def missing(*_: object) -> None:
+    raise AudioError("cannot be opened", where="gone.wav")
 
 
 def test_a_missing_extra_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

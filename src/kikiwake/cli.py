@@ -112,8 +112,13 @@ def predict(
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows that a network sees at once.")] = None,
     engine: Annotated[
-        Literal["torch", "onnx"], typer.Option(help="torch is exact, onnx often faster.")
+        Literal["torch", "onnx"], typer.Option(help="torch is exact, onnx often faster on a CPU.")
     ] = "torch",
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16", "int8"],
+        typer.Option(help="Less exact ones are faster on some processors; int8 goes with onnx."),
+    ] = "fp32",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; by default the recipe's.")] = None,
 ) -> None:
     """Predict every window of recordings of any length."""
     from kikiwake import prediction
@@ -127,6 +132,8 @@ def predict(
         workers=workers,
         batch_size=batch_size,
         engine=engine,
+        precision=precision,
+        device=device,
     )
     typer.echo(str(summary))
     if summary.quarantined:

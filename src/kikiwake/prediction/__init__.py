@@ -18,7 +18,7 @@ from typing import Literal
 from kikiwake.prediction._finished import Finished, PredictSummary
 from kikiwake.prediction._parts import Parts, changed
 from kikiwake.prediction._recordings import find_recordings
-from kikiwake.prediction._work import Options, Work, prepared
+from kikiwake.prediction._work import Options, Precision, Work, prepared
 from kikiwake.predictions import Predictions, join, write_predictions, write_quarantine
 from kikiwake.run import Run, logger_for, open_run
 
@@ -44,7 +44,7 @@ class Predictor:
         workers: int | None = None,
         batch_size: int | None = None,
         engine: Literal["torch", "onnx"] = "torch",
-        precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+        precision: Precision = "fp32",
         device: str | None = None,
     ) -> Predictions:
         """Score every window of some recordings; what could not be read is in the result's `set_aside`.
@@ -80,7 +80,7 @@ def predict(
     workers: int | None = None,
     batch_size: int | None = None,
     engine: Literal["torch", "onnx"] = "torch",
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    precision: Precision = "fp32",
     device: str | None = None,
 ) -> PredictSummary:
     """Score every window of some recordings and write a table, in flat memory; an interrupted one goes on.

@@ -19,7 +19,8 @@ class PredictSummary:
     `windows` and `recordings` have rows in the table `out`; `quarantined` files are named in `quarantine`.
     `sound_seconds`: of all these recordings. `scored`: windows that this call scored, in `elapsed_seconds`;
     the others were there from an interrupted one. `error`: by how much the logits of the chosen engine and
-    precision differ from those of torch in fp32, relative to the largest; None for just these.
+    precision differ from those of torch in fp32, relative to the largest: on training clips for int8, on
+    noise otherwise; None for just these.
     """
 
     out: Path
@@ -47,7 +48,7 @@ class PredictSummary:
             lines.append("all of it was there already; nothing to do")
         if self.error is not None:
             lines.append(
-                f"logits differ from exact ones by at most {self.error:.1e} of the largest (on noise)"
+                f"logits differed from exact ones by up to {self.error:.1e} of the largest when compared"
             )
         if self.quarantined:
             lines.append(f"set aside, wholly or in part: {self.quarantined} files, see {self.quarantine}")

@@ -1,4 +1,4 @@
-"""Exports a run's network to ONNX once, and proves that it computes the same."""
+"""Exports a run's network to ONNX once, and proves that it computes the same, or nearly so in int8."""
 
 from __future__ import annotations
 
@@ -9,51 +9,75 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kikiwake.errors import RunError, require
+from kikiwake.errors import KikiwakeError, RunError, require
 from kikiwake.files import content_hash, replace_atomically, write_json
 from kikiwake.parallel import map_isolated
 from kikiwake.prediction._folding import fold_batch_norms
+from kikiwake.prediction._int8 import LARGEST_ERROR as LARGEST_INT8_ERROR
+from kikiwake.prediction._int8 import quantize
 from kikiwake.prediction._scorers import noise, open_session
 from kikiwake.run import Run, open_run
 
 LARGEST_ERROR = 1e-4
 
 
-def exported_network(run: Run, *, frames: int, start_method: str | None) -> tuple[Path, float]:
+def exported_network(
+    run: Run, *, frames: int, precision: str, start_method: str | None
+) -> tuple[Path, float]:
     """Return the run's network as an ONNX file and by how much its logits differ, relative to the largest.
 
     `frames`: samples of the windows that it will be given. It takes features `[B, C, F, N]`: the front end
-    stays in torch, whose Fourier transform is several times as fast. The file is made where it is not there
-    or belongs to other weights, in a process of its own, since exporting takes much memory.
+    stays in torch, whose Fourier transform is several times as fast. `precision`: "fp32", or "int8" for a
+    quantized copy. A file is made where it is not there or belongs to other weights, in a process of its own,
+    since that takes much memory.
 
     Raises:
         MissingExtra: the packages of the extra "onnx" are not installed.
-        RunError: the network cannot be exported, or differs by more than 1e-4.
+        RunError: the network cannot be exported or calibrated, or differs by more than it may.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
-        require(package, extra="onnx")
-    path = run.folder / "network.onnx"
+        module = require(package, extra="onnx")
+    about = {"weights": content_hash(run.model_file), "window_frames": frames, "torch": torch.__version__}
+    exact = run.folder / "network.onnx"
+    task: tuple[Any, ...] = (_export, run.folder, exact, frames)
+    error = _made_once(exact, about, task, at_most=LARGEST_ERROR, start_method=start_method)
+    if precision == "fp32":
+        return exact, error
+    path = run.folder / "network.int8.onnx"
+    about["onnxruntime"] = module.__version__
+    task = (quantize, run.folder, exact, path, frames)
+    return path, _made_once(path, about, task, at_most=LARGEST_INT8_ERROR, start_method=start_method)
+
+
+def _made_once(
+    path: Path, wanted: dict[str, Any], task: tuple[Any, ...], *, at_most: float, start_method: str | None
+) -> float:
+    """Make `path` by a function and its arguments, unless it is there already; return its error."""
     about = path.with_suffix(".onnx.json")
-    wanted = {"weights": content_hash(run.model_file), "window_frames": frames, "torch": torch.__version__}
     known = _read(about)
     if path.is_file() and {key: known.get(key) for key in wanted} == wanted:
-        return path, float(known["error"])
+        return float(known["error"])
     about.unlink(missing_ok=True)
-    task = (run.folder, path, frames)
-    for _, result in map_isolated(_export, [task], workers=1, start_method=start_method):
-        if result.value is None:
-            raise RunError(
-                f"the network cannot be exported: {result.error}", where=path, remedy="use the engine torch"
-            )
-        error = result.value
-    if not error <= LARGEST_ERROR:
+    ((_, result),) = map_isolated(_make, [task], workers=1, start_method=start_method)
+    if isinstance(result.exception, KikiwakeError):
+        raise result.exception
+    if result.value is None:
+        reason = f"the network cannot be exported: {result.error}"
+        raise RunError(reason, where=path, remedy="use the engine torch")
+    if not result.value <= at_most:
         raise RunError(
-            f"the exported network's logits differ from torch's by {error:.1e} of the largest",
+            f"the exported network's logits differ from torch's by {result.value:.1e} of the largest",
             where=path,
-            remedy="use the engine torch",
+            remedy="use the engine torch" if at_most == LARGEST_ERROR else "use the precision fp32",
         )
-    write_json(about, {**wanted, "error": error})
-    return path, error
+    write_json(about, {**wanted, "error": result.value})
+    return result.value
+
+
+def _make(task: tuple[Any, ...]) -> float:
+    function, *arguments = task
+    made: float = function(*arguments)
+    return made
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -75,8 +99,7 @@ class _Clipwise(nn.Module):
 
 
 @torch.no_grad()
-def _export(task: tuple[Path, Path, int]) -> float:
-    folder, path, frames = task
+def _export(folder: Path, path: Path, frames: int) -> float:
     torch.set_num_threads(1)
     classifier = open_run(folder).classifier()
     features = classifier.frontend(noise(classifier, count=5, frames=frames))

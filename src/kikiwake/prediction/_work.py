@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -32,6 +32,8 @@ from kikiwake.scoring import window_frames
 
 CPU_BATCH, GPU_BATCH = 4, 64
 
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -40,7 +42,8 @@ class Options:
     `window_seconds`, `hop_seconds`: length of the windows and from the start of one to the next.
     `workers`: processes; 0 does everything in this one, where a decoder that crashes takes it along.
     `batch_size`: windows that the network sees at once. `engine`: "torch", or "onnx" for ONNX Runtime, which
-    is often faster on a CPU. `precision`: other than "fp32" is faster on some processors and less exact.
+    is often faster on a CPU. `precision`: other than "fp32" is faster on some processors and less exact;
+    "int8" goes with "onnx" and is calibrated on the model's training clips.
     """
 
     window_seconds: float | None = None
@@ -48,7 +51,7 @@ class Options:
     workers: int | None = None
     batch_size: int | None = None
     engine: Literal["torch", "onnx"] = "torch"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     device: str | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +64,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise KikiwakeError(f"must be at least {least:g}", where=name, value=value)
-        for name, allowed in (("engine", ("torch", "onnx")), ("precision", ("fp32", "bf16", "fp16"))):
+        for name, allowed in (("engine", ("torch", "onnx")), ("precision", get_args(Precision))):
             if getattr(self, name) not in allowed:
                 raise KikiwakeError(
                     "there is no such choice",
@@ -148,8 +151,9 @@ class Work:
 
     def describe(self) -> str:
         """Say in a line what computes."""
-        network = "ONNX Runtime" if self.options.engine == "onnx" else f"torch {self.options.precision}"
-        return f"{network} on {self.computer.device}, {min(self.workers, len(self.units))} processes"
+        network = "ONNX Runtime" if self.options.engine == "onnx" else "torch"
+        processes = min(self.workers, len(self.units))
+        return f"{network} {self.options.precision} on {self.computer.device}, {processes} processes"
 
     @cached_property
     def error(self) -> float | None:
@@ -167,7 +171,9 @@ class Work:
 
     @cached_property
     def _exported(self) -> tuple[Path, float]:
-        return exported_network(self.run, frames=self._frames, start_method=START_METHOD)
+        return exported_network(
+            self.run, frames=self._frames, precision=self.options.precision, start_method=START_METHOD
+        )
 
     @cached_property
     def _scorer(self) -> Scorer:
@@ -185,12 +191,20 @@ def prepared(run: Run, classifier: Classifier, recordings: list[Path], options: 
         RecipeError: the device is not there.
         KikiwakeError: an option does not fit the model.
     """
-    changes: dict[str, Any] = {"precision": options.precision, "threads": 1}
-    if options.device or options.engine == "onnx":
+    on_onnx = options.engine == "onnx"
+    if options.precision not in (("fp32", "int8") if on_onnx else ("fp32", "bf16", "fp16")):
+        raise KikiwakeError(
+            f"the engine {options.engine} does not compute in it",
+            where="precision",
+            value=options.precision,
+            remedy="use fp32 or int8" if on_onnx else "use fp32, bf16 or fp16, or the engine onnx",
+        )
+    changes: dict[str, Any] = {"precision": "fp32" if on_onnx else options.precision, "threads": 1}
+    if options.device or on_onnx:
         changes["device"] = options.device or "cpu"
     with set_up(run.recipe.engine.model_copy(update=changes)) as computer:
-        if options.engine == "onnx" and (computer.device.type != "cpu" or options.precision != "fp32"):
-            raise KikiwakeError("the engine onnx runs on the CPU in fp32", where="engine", remedy="use torch")
+        if on_onnx and computer.device.type != "cpu":
+            raise KikiwakeError("the engine onnx runs on the CPU", where="engine", remedy="use torch")
         yield Work(run, classifier, recordings, options, computer)
 
 
