@@ -34,7 +34,7 @@ else
     run_prepare "$out/sounds/clips" "$out/clips.csv" --dataset table
 fi
 
-say "3 of 6: train a small network on folds 2 to 5; this is the longest step, about two minutes on two cores"
+say "3 of 6: train a small network on folds 2 to 5; this is the longest step, one to two minutes on two cores"
 run kikiwake train demo "data.manifest=$out/clips.csv" split.test=1 "run=$out/run"
 
 say "4 of 6: score it on fold 1, with intervals"
