@@ -115,7 +115,7 @@ def test_reliability_diagram_computes_the_expected_calibration_error(
         tmp_path / "reliability.png",
     )
     # 0.75 * |0.4 - 0.5| + 0.25 * |1.0 - 0.9| = 0.1; on average 0.75 * -0.1 + 0.25 * 0.1 = -0.05.
-    assert "expected error 0.100, too sure" in words(drawn[0])
+    assert "Expected calibration error 0.100; too sure" in words(drawn[0])
 
 
 def test_class_scores_are_sorted_and_a_class_without_clips_comes_last(

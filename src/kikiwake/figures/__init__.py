@@ -159,7 +159,8 @@ def reliability_diagram(
     )
     above.set_ylim(0, 1)
     above.set_ylabel("accuracy", color=INK)
-    above.legend(frameon=False, fontsize=9, loc="upper left", labelcolor=INK)
+    legend = above.legend(framealpha=1, edgecolor="none", fontsize=9, loc="upper left", labelcolor=INK)
+    legend.set_zorder(3)
     below.bar(limits[:-1], 100 * share, width=np.diff(limits), align="edge", color=BLUE, edgecolor="white")
     below.set_ylabel("predictions (%)", color=INK)
     below.set_xlabel("confidence (probability given to the decision)", color=INK)
@@ -170,7 +171,7 @@ def reliability_diagram(
     mean = float(np.sum(share * gap))
     verdict = "too sure" if mean < -0.01 else "not sure enough" if mean > 0.01 else "about right"
     error = float(np.sum(share * np.abs(gap)))
-    title(above, f"Calibration: expected error {error:.3f}, {verdict} on average")
+    title(above, f"Expected calibration error {error:.3f}; {verdict}")
     save(figure, path)
 
 
