@@ -50,7 +50,7 @@ def read_state(path: Path) -> Any:
             "not a checkpoint of this version",
             where=path,
             value=metadata.get("format"),
-            remedy=f"needed: {FORMAT}",
+            remedy=f"needed: {FORMAT}; remove it to train again from the start",
         )
     return _unflatten(json.loads(metadata["state"]), tensors)
 
@@ -71,7 +71,11 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         weights: dict[str, torch.Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise RunError(f"the weights cannot be read: {error}", where=path) from error
+        raise RunError(
+            f"the weights cannot be read: {error}",
+            where=path,
+            remedy="they are no safetensors, or not whole: copy them again",
+        ) from error
     return weights
 
 

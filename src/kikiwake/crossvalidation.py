@@ -139,13 +139,7 @@ def crossvalidate(
     if jobs < 1:
         raise RecipeError("at least one fold must run at a time", where="jobs", value=jobs)
     recipe = Recipe.load(source, *overrides)
-    if recipe.data.manifest is None:
-        raise RecipeError(
-            "no manifest is given",
-            where="data.manifest",
-            remedy="make one with `kikiwake prepare FOLDER clips.csv` and add data.manifest=clips.csv",
-        )
-    manifest = Manifest.read(recipe.data.manifest)
+    manifest = recipe.read_manifest()
     folds, notes = _plan(recipe, manifest, jobs=jobs)
     log = logger_for(recipe.run)
     log.info("cross-validation: %d folds, %d at a time, in %s", len(folds), min(jobs, len(folds)), recipe.run)

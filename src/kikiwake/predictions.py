@@ -17,7 +17,7 @@ import numpy as np
 
 from kikiwake.errors import ManifestError
 from kikiwake.files import replace_atomically
-from kikiwake.tables import write_table
+from kikiwake.tables import quoted, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,20 +166,15 @@ def write_quarantine(path: Path, set_aside: Iterable[SetAside]) -> None:
 
 
 def _write_csv(file: TextIO, chunks: Iterable[Predictions], *, classes: Sequence[str]) -> None:
-    file.write(",".join(map(_quoted, (*COLUMNS, *classes))) + "\n")
+    file.write(",".join(map(quoted, (*COLUMNS, *classes))) + "\n")
     numbers = ",%.6f" * len(classes)
     for chunk in chunks:
-        quoted = {text: _quoted(text) for text in {*chunk.paths, *chunk.classes}}
+        cells_of = {text: quoted(text) for text in {*chunk.paths, *chunk.classes}}
         columns = (chunk.paths, chunk.row_ids(), chunk.starts.tolist(), chunk.ends.tolist())
         rows = zip(*columns, chunk.predicted(), chunk.probabilities.tolist(), strict=True)
         for path, row_id, start, end, predicted, values in rows:
-            cells = f"{quoted[path]},{_quoted(row_id)},{start:.6f},{end:.6f},{quoted[predicted]}"
+            cells = f"{cells_of[path]},{quoted(row_id)},{start:.6f},{end:.6f},{cells_of[predicted]}"
             file.write(cells + numbers % tuple(values) + "\n")
-
-
-def _quoted(cell: str) -> str:
-    marked = any(mark in cell for mark in ',"\r\n')
-    return '"' + cell.replace('"', '""') + '"' if marked else cell
 
 
 def _write_parquet(path: Path, chunks: Iterable[Predictions], *, classes: Sequence[str]) -> None:

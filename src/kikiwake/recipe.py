@@ -20,6 +20,7 @@ from kikiwake import components
 from kikiwake._recipe_file import Places, complaint, override, read
 from kikiwake._yaml import Key
 from kikiwake.errors import RecipeError
+from kikiwake.manifest import Manifest
 
 Node = dict[str, Any]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -228,6 +229,21 @@ class Recipe(Section):
     def multilabel(self) -> bool:
         """Whether classes are judged one by one (sigmoid) and not against each other (softmax)."""
         return self.stages[-1].loss == "binary_cross_entropy"
+
+    def read_manifest(self) -> Manifest:
+        """Read the manifest that the recipe names.
+
+        Raises:
+            RecipeError: it names none.
+            ManifestError: the manifest is wrong.
+        """
+        if self.data.manifest is None:
+            raise RecipeError(
+                "no manifest is given",
+                where="data.manifest",
+                remedy="make one with `kikiwake prepare FOLDER clips.csv` and add data.manifest=clips.csv",
+            )
+        return Manifest.read(self.data.manifest)
 
     def plain(self) -> dict[str, Any]:
         """Return the recipe as JSON's types, every default filled in."""

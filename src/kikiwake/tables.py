@@ -198,14 +198,15 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]
     ):
         for row in (columns, *rows):
             try:
-                file.write(",".join(map(_quoted, row)) + "\n")
+                file.write(",".join(map(quoted, row)) + "\n")
             except UnicodeEncodeError as error:
                 raise ManifestError(
                     "a name is not valid Unicode", where=path, value=error.object, remedy="rename the file"
                 ) from error
 
 
-def _quoted(cell: str) -> str:
+def quoted(cell: str) -> str:
+    """Return a cell of a CSV as it is written, in quotes where it needs them."""
     # The csv module leaves a lone carriage return bare, which its own reader then takes for a line end.
     if any(mark in cell for mark in ',"\r\n'):
         return '"' + cell.replace('"', '""') + '"'

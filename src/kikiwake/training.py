@@ -10,7 +10,7 @@ from kikiwake.checkpoint import read_state
 from kikiwake.checks import check
 from kikiwake.classifier import build_classifier
 from kikiwake.engine import Engine, engine
-from kikiwake.errors import KikiwakeError, RecipeError
+from kikiwake.errors import KikiwakeError
 from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
 from kikiwake.run import Run, load_weights, logger_for, plan_run, start_run
@@ -31,13 +31,7 @@ def train(source: str | Path | Recipe, *overrides: str) -> Run:
         TrainingError: the loss is no longer finite, or memory does not suffice.
     """
     recipe = Recipe.load(source, *overrides)
-    if recipe.data.manifest is None:
-        raise RecipeError(
-            "no manifest is given",
-            where="data.manifest",
-            remedy="make one with `kikiwake prepare FOLDER clips.csv` and add data.manifest=clips.csv",
-        )
-    manifest = Manifest.read(recipe.data.manifest)
+    manifest = recipe.read_manifest()
     with engine(recipe.engine) as computer:
         run = _begin(recipe, manifest, computer)
         log = logger_for(run.folder) if computer.first else logging.getLogger("kikiwake.silent")

@@ -47,7 +47,10 @@ class GaussianNoise:
             )
         if snr_db is not None and snr_db[0] > snr_db[1]:
             raise RecipeError(
-                "the lower end lies above the upper", where="gaussian_noise.snr_db", value=snr_db
+                "the lower end lies above the upper",
+                where="gaussian_noise.snr_db",
+                value=snr_db,
+                remedy="swap them",
             )
         self.sigma = sigma
         self.snr_db = snr_db

@@ -40,7 +40,9 @@ class Speed:
         p: Probability = 0.5,
     ) -> None:
         if slowest > fastest:
-            raise RecipeError("'slowest' is above 'fastest'", where="speed", value=(slowest, fastest))
+            raise RecipeError(
+                "'slowest' is above 'fastest'", where="speed", value=(slowest, fastest), remedy="swap them"
+            )
         self.slowest = slowest
         self.fastest = fastest
         self.p = p

@@ -51,7 +51,12 @@ class Volume:
                 remedy="set either factors or between",
             )
         if between is not None and between[0] > between[1]:
-            raise RecipeError("the lower end lies above the upper", where="volume.between", value=between)
+            raise RecipeError(
+                "the lower end lies above the upper",
+                where="volume.between",
+                value=between,
+                remedy="swap them",
+            )
         self.factors = factors
         self.between = between
         self.p = p

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,9 @@ def _made_once(
 
 def _make(task: tuple[Any, ...]) -> float:
     function, *arguments = task
-    made: float = function(*arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter about its own insides
+        made: float = function(*arguments)
     return made
 
 
