@@ -257,6 +257,26 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so(
     assert "out of memory with 2 clips at a time: from now on 1, accumulated over 4 parts" in said
 
 
+def test_an_attempt_that_failed_for_memory_leaves_no_trace(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = {"epochs": 1, "batch_size": 4, "optimizer": {"name": "sgd", "learning_rate": 0.01}}
+    halves = [{**stage, "accumulation": 2}]
+    expected = read_weights(train(toy_recipe(manifest, tmp_path / "halves", stages=halves)).model_file)
+    forward = Fcn.forward
+
+    def hungry_at_the_end(self: Fcn, features: torch.Tensor) -> Any:
+        output = forward(self, features)
+        if self.training and len(features) > 2:
+            raise torch.OutOfMemoryError("no memory")
+        return output
+
+    monkeypatch.setattr(Fcn, "forward", hungry_at_the_end)
+    found = read_weights(train(toy_recipe(manifest, tmp_path / "hungry", stages=[stage])).model_file)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_memory_that_never_suffices_is_an_error_with_remedies(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ class Step:
         self.classifier.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
+        statistics = [buffer.clone() for buffer in self.classifier.buffers()]
         while True:
             parts = self.stage.accumulation * self.multiplier
             try:
@@ -116,6 +117,8 @@ class Step:
                 if not out_of_memory(error):
                     raise
                 self._halve(len(batch.clips), parts, error)
+                for buffer, before in zip(self.classifier.buffers(), statistics, strict=True):
+                    buffer.copy_(before)  # what batch norms saw in the attempt that failed
         if self.stage.gradient_clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.classifier.parameters(), self.stage.gradient_clip)
