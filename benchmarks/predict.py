@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +27,7 @@ import numpy as np
 import soundfile
 import torch
 
+from _peer import ask, peer_interpreter
 from kikiwake import audio
 from kikiwake.classifier import build_classifier
 from kikiwake.manifest import Clip, Manifest
@@ -179,19 +178,11 @@ def kikiwake_rate(
         return summary.windows / (time.perf_counter() - begun)
 
 
-def peer_interpreter() -> str | None:
-    """Return an interpreter that has OpenSoundscape."""
-    named = os.environ.get("PEER_PYTHON")
-    return named or (sys.executable if importlib.util.find_spec("opensoundscape") else None)
-
-
 def peer_rate(python: str, backbone: str, files: Sequence[Path], folder: Path) -> dict[str, Any]:
     """Return the peer's windows/s from files to a table, its model already made."""
-    told = [python, "-c", PEER, backbone, str(folder / "peer.csv"), *map(str, files)]
-    done = subprocess.run(told, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return {"error": done.stderr.strip().splitlines()[-1:]}
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    found = ask(python, PEER, backbone, str(folder / "peer.csv"), *map(str, files))
+    if "error" in found:
+        return found
     return {"version": found["version"], "rate": found["windows"] / found["seconds"]}
 
 

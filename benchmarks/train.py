@@ -3,6 +3,9 @@
 The bare network takes forward, backward and optimizer steps on inputs that lie ready, in the memory format
 that is best for it. kikiwake's number is that of its own trainer: loader, augmentation, front end, network,
 loss, optimizer, checks.
+
+OpenSoundscape is the peer, where it imports or where PEER_PYTHON names an interpreter that has it. It trains
+on the same clips with the same batch, two workers and its own augmentations; its start is not counted.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any
 
 import torch
 
+from _peer import ask, peer_interpreter
 from kikiwake.classifier import build_classifier
 from kikiwake.data import training_batches, training_requests
 from kikiwake.datasets import prepare
@@ -50,6 +54,27 @@ stages:
     batch_size: 16
     optimizer: {{name: adamw, learning_rate: 1e-3}}
     augmentations: [{{name: mixup, alpha: 0.4}}]
+"""
+
+PEER = """\
+import json, os, sys, tempfile, time, warnings
+warnings.filterwarnings("ignore")
+import opensoundscape, pandas
+from opensoundscape import CNN
+from opensoundscape.ml import cnn_architectures
+backbone, steps, manifest = sys.argv[1], int(sys.argv[2]), pandas.read_csv(sys.argv[3])
+os.chdir(tempfile.mkdtemp())
+labels = pandas.get_dummies(manifest["class"]).astype(int).set_index(manifest["path"].rename("file"))
+make = getattr(cnn_architectures, backbone, None)
+classes = list(labels.columns)
+model = CNN(make(len(classes), weights=None) if make else backbone, classes, 5.0, sample_rate=32000)
+model.device = "cpu"
+seconds = []
+for count in (2, 2 + steps):
+    begun = time.perf_counter()
+    model.train(labels, steps=count, batch_size=16, num_workers=2, progress_bar=False)
+    seconds.append(time.perf_counter() - begun)
+print(json.dumps({"version": opensoundscape.__version__, "rate": 16 * steps / (seconds[1] - seconds[0])}))
 """
 
 
@@ -121,13 +146,24 @@ def run(*, data: Path, repetitions: int = 3, steps: int = 6) -> dict[str, Any]:
         for backbone in ("resnet18", "efficientnet_b0"):
             trainer = Trainer(backbone, manifest=manifest, folder=folder)
             rounds: dict[str, list[float]] = {"bare": [], "bare channels_last": [], "kikiwake": []}
+            python = peer_interpreter()
+            peer: list[float] = []
+            about: dict[str, Any] = {}
             for _ in range(repetitions):
+                if python and "error" not in about:
+                    about = ask(python, PEER, backbone, str(steps), str(manifest))
+                    peer += [about["rate"]] if "rate" in about else []
                 rounds["bare"].append(bare(backbone, steps=steps, channels_last=False))
                 rounds["bare channels_last"].append(bare(backbone, steps=steps, channels_last=True))
                 rounds["kikiwake"].append(trainer.clips_per_second(steps=steps))
             medians = {name: median(values) for name, values in rounds.items()}
             best = max(medians["bare"], medians["bare channels_last"])
             results[backbone] = {**medians, "ratio": medians["kikiwake"] / best, "at least": 0.85}
+            if about:
+                results[backbone]["peer"] = about
+            if peer:
+                against = medians["kikiwake"] / median(peer)
+                results[backbone] |= {"against peer": against, "at least against peer": 2.5}
             trainer.stage.loader.close()
     return results
 
