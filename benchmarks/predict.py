@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -224,7 +225,9 @@ def compare(
         if python and "error" not in about:
             about = peer_rate(python, backbone, made["flac"][:peers], folder)
             peer += [about["rate"]] if "rate" in about else []
-    return _judged({name: median(rates) for name, rates in rounds.items()}, best, batches, peer, about)
+    found = _judged({name: median(rates) for name, rates in rounds.items()}, best, batches, peer, about)
+    error = run.folder / "network.int8.onnx.json"
+    return {**found, "int8 error": json.loads(error.read_text())["error"]} if error.is_file() else found
 
 
 def _judged(
@@ -290,6 +293,8 @@ def main() -> None:
             print(
                 f"  {name:34} {rate:7.1f} windows/s" + (f"   kikiwake reaches {share:.0%}" if share else "")
             )
+        if "int8 error" in found:
+            print(f"  int8: logits differ by up to {found['int8 error']:.1e} of the largest")
         if "peer" in found:
             print(f"  peer: {found['peer']}  ratios: {found.get('against peer')}")
     print(f"\nat least: {AT_LEAST}")

@@ -30,6 +30,15 @@ def test_usual_columns_are_told_by_their_names(root: Path) -> None:
     assert c == FoundClip(root / "audio" / "c.ogg", "cat", 2)
 
 
+def test_offset_is_an_end_beside_onset_only(root: Path) -> None:
+    (root / "t.csv").write_text("file,onset,offset,label\na.wav,0.5,2,dog\n")
+    (clip,) = table.scan(root).clips
+    assert (clip.start, clip.end) == (0.5, 2.0)
+    (root / "t.csv").write_text("file,start,offset,label\na.wav,0.5,2,dog\n")
+    (clip,) = table.scan(root).clips
+    assert (clip.start, clip.end) == (0.5, None)
+
+
 @pytest.mark.parametrize("delimiter", [",", "\t", ";", "|"])
 def test_the_delimiter_is_found(root: Path, delimiter: str) -> None:
     (root / "t.tsv").write_text("file,label\na.wav,dog\n".replace(",", delimiter))

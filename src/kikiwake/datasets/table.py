@@ -69,6 +69,8 @@ def scan(
         "weight": weight_column, "rating": rating_column,
     }  # fmt: skip
     columns = {use: _choose_column(read, use, name, problems) for use, name in named.items()}
+    if end_column is None and not columns["end"]:
+        columns["end"] = _partner_of_onset(read, columns["start"])
     problems.raise_errors(str(read.path))
     folders = [read.path.parent, tree.root] if audio_folder is None else [tree.root / audio_folder]
     result = Scan(tree, tables=[read.path], unnamed=f"not named in {read.path.name}")
@@ -129,6 +131,12 @@ def _choose_column(table: tables.Table, use: str, name: str | None, problems: Pr
         remedy = f"name it with the option '{use}_column'; the columns are {', '.join(table.columns)}"
         problems.error(where, f"no column looks like the {use}", remedy)
     return ""
+
+
+def _partner_of_onset(table: tables.Table, start: str) -> str:
+    """Return the column "offset" where the start stands in "onset"; alone, it may be a start itself."""
+    lowered = {column.strip().lower(): column for column in reversed(table.columns)}
+    return lowered.get("offset", "") if start.strip().lower() == "onset" else ""
 
 
 def _clip(
