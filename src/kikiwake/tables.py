@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import overload
 
@@ -121,9 +122,18 @@ class Table:
     rows: list[Row]
 
 
-def read_table(path: Path, *, problems: Problems, delimiter: str | None = ",") -> Table:
+def read_table(
+    path: Path,
+    *,
+    problems: Problems,
+    delimiter: str | None = ",",
+    header_rows: int = 1,
+    index_name: str | None = None,
+) -> Table:
     """Read a CSV or TSV file with a header; `delimiter` None: found by looking at the header.
 
+    `header_rows`: of several, as pandas writes them, a column's names are joined by dots. `index_name`: what
+    the first column is called where they leave it empty; a row below them that gives but this name is no row.
     Rows of another width than the header and columns that are named twice are noted in `problems`.
 
     Raises:
@@ -132,15 +142,20 @@ def read_table(path: Path, *, problems: Problems, delimiter: str | None = ",") -
     text = read_text(path)
     delimiter = delimiter or sniff_delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    headers: list[list[str]] = []
     columns: list[str] = []
     rows: list[Row] = []
     line = 1
+    longest = csv.field_size_limit(max(len(text), 1))
     try:
         for cells in reader:
             where, line = f"{path.name}:{line}", reader.line_num + 1
-            if not columns:
-                columns = cells
-            elif not cells:
+            if len(headers) < header_rows:
+                headers.append(cells)
+                columns = [".".join(filter(None, names)) for names in zip_longest(*headers, fillvalue="")]
+                if index_name and columns and not columns[0]:
+                    columns[0] = index_name
+            elif not cells or (index_name and [*filter(None, cells)] == [index_name]):
                 continue
             elif len(cells) != len(columns):
                 what = f"{len(cells)} cells in a table of {len(columns)} columns"
@@ -151,6 +166,8 @@ def read_table(path: Path, *, problems: Problems, delimiter: str | None = ",") -
                 rows.append(Row(where, dict(zip(columns, cells, strict=True))))
     except csv.Error as error:
         raise ManifestError(f"not a table: {error}", where=f"{path.name}:{line}") from error
+    finally:
+        csv.field_size_limit(longest)
     if not columns:
         raise ManifestError("the table is empty", where=path, remedy="give it a header and rows")
     for column in sorted({column for column in columns if columns.count(column) > 1}):

@@ -98,7 +98,7 @@ def prepare(
         quarantine.add_finding(path, finding)
     quarantine.add_rest(scan, read=findings.keys(), out=out)
     notes = list(scan.notes)
-    manifest = _manifest(kept, findings, quarantine, notes)
+    manifest = _manifest(kept, findings, quarantine, notes, order=scan.classes)
     quarantine.write()
     if not kept:
         remedy = f"{quarantine.file} says of every file why; check the folder and the data set's options"
@@ -163,6 +163,11 @@ def _keep(clip: FoundClip, finding: Finding, quarantine: Quarantine) -> bool:
         reason = f"a clip starts at {clip.start:g} s, the recording can be read up to {seconds:g} s"
         quarantine.add(clip.path, "error", reason, offset_seconds=clip.start)
         return False
+    audible = min(seconds, seconds if clip.end is None else clip.end) - (clip.start or 0.0)
+    if audible < clip.least_seconds:
+        reason = f"only {audible:.2f} s can be heard, and at least {clip.least_seconds:g} s are wanted"
+        quarantine.add(clip.path, "error", reason, offset_seconds=clip.start)
+        return False
     if clip.end is not None and clip.end > seconds + 0.05:
         reason = f"a clip ends at {clip.end:g} s, the recording can be read up to {seconds:g} s"
         quarantine.add(clip.path, "warning", reason, offset_seconds=clip.end)
@@ -182,8 +187,11 @@ def _manifest(
     findings: Mapping[Path, Finding],
     quarantine: Quarantine,
     notes: list[str],
+    *,
+    order: Sequence[str],
 ) -> Manifest:
-    classes = sorted({clip.label for clip in found if clip.label is not None})
+    labels = {clip.label for clip in found if clip.label is not None}
+    classes = [*(name for name in order if name in labels), *sorted(labels.difference(order))]
     numbers = {name: index for index, name in enumerate(classes)}
     strangers = Counter(name for clip in found for name in clip.secondary if name not in numbers)
     for name, count in sorted(strangers.items()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -36,6 +36,7 @@ class FoundClip:
     """A clip as a folder or table describes it; times in seconds.
 
     `seconds`: the clip is cut to that length where it is longer, which only its recording can tell.
+    `least_seconds`: it is set aside where it is shorter.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class FoundClip:
     weight: float = 1.0
     rating: float | None = None
     seconds: float | None = None
+    least_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -57,7 +59,8 @@ class Scan:
 
     `tables`: files that describe the clips. `missing`: recordings that a table names and that are not there,
     with the place that names them. `left_out`: recordings that are there and not wanted, with the reason; any
-    other recording that no clip names was `unnamed` for the reason given. `notes`: what a person should know.
+    other recording that no clip names was `unnamed` for the reason given. `classes`: their order, where the
+    data set has one. `notes`: what a person should know.
     """
 
     tree: Tree
@@ -66,6 +69,7 @@ class Scan:
     missing: list[tuple[str, str]] = field(default_factory=list)
     left_out: dict[Path, str] = field(default_factory=dict)
     unnamed: str = "no clip names it"
+    classes: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
 
 
