@@ -141,6 +141,33 @@ def predict(
 
 
 @app.command()
+def rank(
+    predictions: Annotated[Path, typer.Argument(help="A table that `kikiwake predict` wrote.")],
+    out: Annotated[Path, typer.Argument(help="The JSON to write.")],
+    top: Annotated[int, typer.Option(help="Classes of each recording.")] = 3,
+    by: Annotated[Literal["mean", "max"], typer.Option(help="How windows are joined.")] = "mean",
+) -> None:
+    """Name the likeliest classes of every recording: {"001": ["first", "second", "third"], ...}."""
+    from kikiwake import ranking
+    from kikiwake.predictions import Predictions
+
+    ranked = ranking.rank(Predictions.read(predictions), top=top, by=by)
+    ranking.write_ranked(ranked, out)
+    typer.echo(f"{out}: the {top} likeliest classes of {len(ranked)} recordings")
+
+
+@app.command()
+def score(
+    answers: Annotated[Path, typer.Argument(help='JSON: ["class", ...] in id order, or {"001": "class"}.')],
+    predictions: Annotated[Path, typer.Argument(help="JSON that `kikiwake rank` wrote, or of its form.")],
+) -> None:
+    """Score ranked predictions: how often the answer is the first, and among the first three."""
+    from kikiwake import ranking
+
+    typer.echo(str(ranking.score(answers, predictions)))
+
+
+@app.command()
 def recipes() -> None:
     """List the recipes that come with kikiwake."""
     from kikiwake._recipe_file import shipped
