@@ -184,7 +184,9 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise ManifestError(f"cannot be read: {error.strerror}", where=path) from error
+        raise ManifestError(
+            f"cannot be read: {error.strerror}", where=path, remedy="check the path"
+        ) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ManifestError(
