@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -31,6 +32,9 @@ def act(order: str) -> str | int:
     if order == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if order == "hang":
+        time.sleep(600)
+    if order == "say and hang":
+        os.write(1, b"here\n")
         time.sleep(600)
     if order == "audio":
         raise AudioError("holds no samples", where="a.wav", value=0, remedy="record again")
@@ -176,7 +180,7 @@ def test_interrupting_stops_at_once() -> None:
     script = (
         "from test_parallel import act\nfrom kikiwake.parallel import map_isolated\n"
         "if __name__ == '__main__':\n"
-        "    for _, result in map_isolated(act, ['a', 'hang'], workers=2): print(result.value, flush=True)\n"
+        "    list(map_isolated(act, ['say and hang'] * 2, workers=2))\n"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", script],
@@ -186,9 +190,13 @@ def test_interrupting_stops_at_once() -> None:
         text=True,
         start_new_session=True,
     )
-    assert child.stdout.readline() == "A\n"
-    os.killpg(child.pid, signal.SIGINT)
-    _, said = child.communicate(timeout=120)
+    try:
+        assert [child.stdout.readline() for _ in range(2)] == ["here\n"] * 2
+        os.killpg(child.pid, signal.SIGINT)
+        _, said = child.communicate(timeout=120)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
     assert child.returncode in (1, -signal.SIGINT, 130)
     assert "KeyboardInterrupt" in said
 

@@ -178,6 +178,8 @@ def _outcome(future: Future[bytes], timeout_seconds: float | None) -> Result[Val
 
 
 def _set_up(memory_bytes: int | None, initializer: Callable[..., object] | None, initargs: Any) -> None:
+    # The fork server is the parent of most workers, and ends with the process that it serves.
+    ending_with_parent(signal.SIGKILL, parent=os.getppid())()
     if initializer is not None:
         initializer(*initargs)
     statm = Path("/proc/self/statm")
@@ -215,19 +217,20 @@ def _sendable(error: Exception) -> Exception | None:
     return error
 
 
-def ending_with_parent(by: signal.Signals) -> Callable[[], None]:
+def ending_with_parent(by: signal.Signals, *, parent: int | None = None) -> Callable[[], None]:
     """Return what a new process calls so that Linux ends it when the thread that made it is gone.
 
-    Made beforehand, since between fork and exec nothing may be imported or loaded. Elsewhere it does nothing.
+    Made beforehand, since between fork and exec nothing may be imported or loaded. `parent`: its process, by
+    default this one. On other systems it does nothing.
     """
     if sys.platform != "linux":
         return lambda: None
     prctl, set_death_signal = ctypes.CDLL(None).prctl, 1  # PR_SET_PDEATHSIG, man 2 prctl
-    parent = os.getpid()
+    expected = os.getpid() if parent is None else parent
 
     def call() -> None:
         prctl(set_death_signal, by)
-        if os.getppid() != parent:
+        if os.getppid() != expected:
             os.kill(os.getpid(), by)
 
     return call
