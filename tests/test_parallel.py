@@ -189,6 +189,8 @@ def test_interrupting_stops_at_once() -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell's background jobs ignore interrupts, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert [child.stdout.readline() for _ in range(2)] == ["here\n"] * 2
