@@ -1,0 +1,124 @@
+"""Descriptors of a spectrum: where its energy lies, and how it is spread. Equal to librosa's.
+
+Spectra are magnitudes `[..., N, F]` of N frames; each function returns one row or more over time,
+`[..., R, N]`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CONTRAST_START_HZ = 200.0
+CONTRAST_BANDS = 6
+CONTRAST_SHARE = 0.02
+ROLLOFF_SHARE = 0.85
+SILENCE = 1e-10
+"""Samples up to this count as 0 when signs are counted; less power than this counts as this in dB."""
+
+
+def decibels(power: Tensor, *, top_db: float | None = None) -> Tensor:
+    """Return 10 log10 of power; `top_db`: nothing lies more than this below the loudest of `[R, N]`."""
+    levels = 10.0 * power.clamp(min=SILENCE).log10()
+    if top_db is None:
+        return levels
+    return torch.maximum(levels, levels.amax(dim=(-2, -1), keepdim=True) - top_db)
+
+
+def rms(magnitudes: Tensor, *, n_fft: int) -> Tensor:
+    """Return the root mean square of each frame by Parseval's theorem: `[..., 1, N]`."""
+    power = magnitudes.square()
+    ends = power[..., 0] + (power[..., -1] if n_fft % 2 == 0 else 0.0)
+    return (2 * (power.sum(-1) - 0.5 * ends)).sqrt().div(n_fft)[..., None, :]
+
+
+def zero_crossing_rate(waveform: Tensor, *, frame_length: int, hop_length: int) -> Tensor:
+    """Return the share of samples in each frame whose sign differs from the one before: `[1, N]`.
+
+    Shape: waveform `[T]`.
+    """
+    half = frame_length // 2
+    padded = functional.pad(waveform[None], (half, half), mode="replicate")[0]
+    negative = padded < -SILENCE
+    changes = (negative[..., 1:] != negative[..., :-1]).to(torch.int32)
+    before = functional.pad(changes.cumsum(-1, dtype=torch.int32), (1, 0))
+    frames = 1 + (padded.shape[-1] - frame_length) // hop_length
+    starts = torch.arange(frames, device=waveform.device) * hop_length
+    return (
+        (before[..., starts + frame_length - 1] - before[..., starts]).float().div(frame_length)[..., None, :]
+    )
+
+
+def centroid_and_bandwidth(magnitudes: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean frequency and the spread about it in Hz, both `[..., 1, N]`.
+
+    Shape: frequencies `[F]`.
+    """
+    total = magnitudes.sum(-1, keepdim=True)
+    shares = magnitudes / torch.where(total > torch.finfo(total.dtype).tiny, total, 1.0)
+    centre = shares @ frequencies
+    spread = (shares * (frequencies - centre[..., None]).square()).sum(-1).sqrt()
+    return centre[..., None, :], spread[..., None, :]
+
+
+def rolloff(magnitudes: Tensor, frequencies: Tensor) -> Tensor:
+    """Return the frequency in Hz below which lies 85 % of the magnitude: `[..., 1, N]`."""
+    running = magnitudes.cumsum(-1)
+    below = (running < ROLLOFF_SHARE * running[..., -1:]).sum(-1)
+    return frequencies[below.clamp(max=len(frequencies) - 1)][..., None, :]
+
+
+class Band(NamedTuple):
+    """Frequency bins of a band of the spectral contrast, and how many of them make its peak and valley."""
+
+    first: int
+    end: int
+    extremes: int
+
+
+def contrast_bands(frequencies: Tensor) -> Iterator[Band]:
+    """Yield the bands: below 200 Hz, octaves above it, and all that is left above those.
+
+    A band begins one bin before its lower end, and all but the last leave out their last bin.
+    """
+    edges = [0.0, *(CONTRAST_START_HZ * 2.0**octave for octave in range(CONTRAST_BANDS + 1))]
+    for number, (low, high) in enumerate(pairwise(edges)):
+        inside = ((frequencies >= low) & (frequencies <= high)).nonzero()[:, 0]
+        first, end = int(inside[0]) - (number > 0), int(inside[-1]) + 1
+        if number == CONTRAST_BANDS:
+            end = len(frequencies)
+        count = max(1, round(CONTRAST_SHARE * (end - first)))
+        yield Band(first, end - (number < CONTRAST_BANDS), count)
+
+
+def contrast(magnitudes: Tensor, bands: tuple[Band, ...]) -> Tensor:
+    """Return how far the peaks of each band stand above its valleys, in dB: `[..., 7, N]`.
+
+    Jiang et al. 2002, "Music type classification by spectral contrast feature".
+    """
+    peaks, valleys = [], []
+    for first, end, count in bands:
+        band = magnitudes[..., first:end]
+        if count == 1:
+            peaks.append(band.amax(-1))
+            valleys.append(band.amin(-1))
+        else:
+            peaks.append(band.topk(count, sorted=False).values.mean(-1))
+            valleys.append(band.topk(count, largest=False, sorted=False).values.mean(-1))
+    loud, quiet = (decibels(torch.stack(rows, dim=-2), top_db=80.0) for rows in (peaks, valleys))
+    return loud - quiet
+
+
+def cosine_basis(inputs: int, outputs: int) -> Tensor:
+    """Return the orthonormal cosine transform (DCT-II) that makes MFCCs: `[outputs, inputs]`."""
+    order = torch.arange(outputs, dtype=torch.float64)[:, None]
+    places = torch.arange(inputs, dtype=torch.float64) + 0.5
+    basis = (math.pi / inputs * order * places).cos() * math.sqrt(2 / inputs)
+    basis[0] /= math.sqrt(2)
+    return basis.float()
