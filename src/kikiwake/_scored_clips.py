@@ -25,7 +25,8 @@ Array = npt.NDArray[Any]
 LEVEL = 0.95
 """How often an interval should hold the true score."""
 
-_COLUMNS = ("path", "start", "end", "group", "fold", "class", "predicted", "correct")
+COLUMNS = ("path", "start", "end", "group", "fold", "class", "predicted", "correct")
+"""What a table of clips says before the probabilities of the classes."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class ScoredClips:
                 str(int(truth[row, likeliest[row]])),
             ]
             rows.append(described + [str(value) for value in self.probabilities[row]])
-        write_table(path, [*_COLUMNS, *self.classes], rows)
+        write_table(path, [*COLUMNS, *self.classes], rows)
 
     def _write_classes(self, folder: Path, *, replicates: int) -> None:
         """Write what the model is worth on each class, as a table and as a picture."""
@@ -147,7 +148,7 @@ class ScoredClips:
                 f"{score}_high",
             ],
             [
-                [str(row["class"]), str(row["clips"]), *map(_cell, (*list(row.values())[2:], low, high))]
+                [str(row["class"]), str(row["clips"]), *map(cell, (*list(row.values())[2:], low, high))]
                 for row, low, high in zip(rows, lows, highs, strict=True)
             ],
         )
@@ -193,7 +194,7 @@ class ScoredClips:
         write_table(
             folder / "reliability.csv",
             ["low", "high", counted, "confidence", "accuracy"],
-            [[_cell(low), _cell(high), str(count), *map(_cell, rest)] for low, high, count, *rest in bins],
+            [[cell(low), cell(high), str(count), *map(cell, rest)] for low, high, count, *rest in bins],
         )
         figures.reliability_diagram(*found, folder / "reliability.png")
 
@@ -208,13 +209,14 @@ def read_probabilities(path: Path, *, classes: Sequence[str], clips: int) -> Arr
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
-        values = np.array([row[len(_COLUMNS) :] for row in rows], dtype=np.float32)
+        values = np.array([row[len(COLUMNS) :] for row in rows], dtype=np.float32)
     except (OSError, ValueError) as error:
         raise RunError(f"the scored clips cannot be read: {error}", where=path, remedy=remedy) from error
-    if header != [*_COLUMNS, *classes] or len(rows) != clips:
+    if header != [*COLUMNS, *classes] or len(rows) != clips:
         raise RunError("the scored clips are not those of this run", where=path, remedy=remedy)
     return values
 
 
-def _cell(value: float | None) -> str:
+def cell(value: float | None) -> str:
+    """Return a score as tables have it; empty where it is undefined."""
     return "" if value is None or np.isnan(value) else f"{value:.6f}"

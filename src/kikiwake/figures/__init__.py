@@ -26,6 +26,7 @@ from kikiwake.figures._canvas import (
     shown,
     title,
 )
+from kikiwake.figures._comparison import score_intervals
 from kikiwake.figures._curves import training_curves
 from kikiwake.figures._timeline import predictions_over_time, spectrogram
 
@@ -37,6 +38,7 @@ __all__ = [
     "confusion_matrix",
     "predictions_over_time",
     "reliability_diagram",
+    "score_intervals",
     "spectrogram",
     "training_curves",
 ]
