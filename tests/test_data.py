@@ -91,7 +91,7 @@ def test_cached_and_uncached_clips_are_the_same_samples(tmp_path: Path) -> None:
     )
     plain = ClipDataset(cached.reader.manifest, data=plain_data, seed=5)
     requests = training_requests(range(24), seed=5, stage="train", epoch=0)
-    assert torch.equal(cached[requests].waveform, plain[requests].waveform)
+    assert torch.equal(cached[requests].inputs, plain[requests].inputs)
 
 
 def test_clips_too_long_for_the_cache_are_read_piece_by_piece(
@@ -114,6 +114,6 @@ def test_a_recording_that_lost_sound_since_it_was_prepared_is_an_error(tmp_path:
 
 def test_lengths_say_where_padding_begins(dataset: ClipDataset) -> None:
     batch = dataset[[Request(0, start=0, frames=8000), Request(0, start=4000, frames=8000)]]
-    assert batch.waveform.shape == (2, 1, 8000)
+    assert batch.inputs.shape == (2, 1, 8000)
     assert batch.lengths.tolist() == [4800, 800]  # the first tone lasts 0.6 s
-    assert batch.waveform[0, 0, 4800:].abs().max() == 0
+    assert batch.inputs[0, 0, 4800:].abs().max() == 0

@@ -19,8 +19,8 @@ FLOORS: dict[int, str] = {
     2: "crops datasets frontends augmentations models schedules separators labelfiles"
     " losses metrics figures _bootstrap",
     3: "recipe run classifier data loader engine checkpoint tracking _recipe_file",
-    4: "training stage optimization scoring prediction",
-    5: "evaluation crossvalidation ranking synthesis _scored_clips _fold_processes _sounds",
+    4: "training fitting stage optimization scoring features prediction",
+    5: "evaluation crossvalidation comparison ranking synthesis _scored_clips _fold_processes _sounds",
     6: "cli __main__",
 }
 """The floors table: every module, or the family folder it lies in. docs/architecture.md says the same."""

@@ -33,7 +33,7 @@ def test_a_batch_is_the_same_whoever_makes_it(dataset: ClipDataset) -> None:
             assert all(torch.equal(a, b) for a, b in zip(own, theirs, strict=True))
         # The workers live on and serve another order.
         (again,) = loader([batches[2]])
-        assert torch.equal(again.waveform, here[2].waveform)
+        assert torch.equal(again.inputs, here[2].inputs)
         loader.close()
 
 
@@ -49,11 +49,11 @@ def test_an_unreadable_recording_keeps_its_own_error(dataset: ClipDataset) -> No
 def test_a_killed_worker_is_replaced_and_no_batch_is_lost(dataset: ClipDataset) -> None:
     said: list[str] = []
     batches = [[Request(k % 24, ("train", 0, k))] for k in range(60)]
-    expected = [batch.waveform for batch in Loader(dataset, 0, print)(batches)]
+    expected = [batch.inputs for batch in Loader(dataset, 0, print)(batches)]
     loader = Loader(dataset, 2, said.append)
     seen = []
     for number, batch in enumerate(loader(batches)):
-        seen.append(batch.waveform)
+        seen.append(batch.inputs)
         if number == 5:
             assert loader._loader is not None
             worker = loader._loader._iterator._workers[0]  # type: ignore[union-attr]

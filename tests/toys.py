@@ -14,6 +14,9 @@ from kikiwake.manifest import Clip, Manifest
 from kikiwake.recipe import Recipe
 
 SAMPLE_RATE = 8000
+STATISTICS = {"name": "statistics", "features": ["log_mel"], "n_fft": 512, "hop_length": 256, "n_mels": 32}
+"""A front end of one vector a clip, whose features are kept."""
+
 PITCHES = {"high": 1600.0, "low": 200.0, "middle": 600.0}
 
 

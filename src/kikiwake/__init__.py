@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kikiwake.comparison import compare
     from kikiwake.crossvalidation import crossvalidate
     from kikiwake.datasets import prepare
     from kikiwake.evaluation import evaluate
@@ -27,6 +28,7 @@ _HOMES = {
     "Clip": "manifest",
     "Manifest": "manifest",
     "Recipe": "recipe",
+    "compare": "comparison",
     "crossvalidate": "crossvalidation",
     "evaluate": "evaluation",
     "load": "prediction",
@@ -39,6 +41,7 @@ __all__ = [
     "Manifest",
     "Recipe",
     "__version__",
+    "compare",
     "crossvalidate",
     "evaluate",
     "load",

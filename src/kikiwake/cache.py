@@ -64,7 +64,7 @@ class ArrayCache:
         Raises:
             StorageError: the entry cannot be written or read.
         """
-        path = self.folder / key[:2] / f"{key}.npy"
+        path = self._path(key)
         array = self._open(path)
         if array is None:
             _store(path, build())
@@ -72,6 +72,13 @@ class ArrayCache:
         if array is None:
             raise StorageError("a cache entry just written cannot be read back", where=path)
         return array
+
+    def __contains__(self, key: str) -> bool:
+        """Say whether there is an intact entry named `key`."""
+        return self._open(self._path(key)) is not None
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npy"
 
     def _open(self, path: Path) -> Array | None:
         try:

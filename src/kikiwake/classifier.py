@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kikiwake import components
+from kikiwake.errors import RecipeError
 from kikiwake.models._output import Output
 from kikiwake.randomness import seeded_torch
 from kikiwake.recipe import Recipe
@@ -61,6 +62,7 @@ def build_classifier(recipe: Recipe, *, classes: Sequence[str], pretrained: bool
         WeightsError: pretrained weights are asked for and cannot be had.
     """
     data = recipe.data
+    _check_fit(recipe)
     with seeded_torch(recipe.seed, "weights", device=torch.device("cpu")):
         frontend = components.build(
             "frontends",
@@ -69,7 +71,9 @@ def build_classifier(recipe: Recipe, *, classes: Sequence[str], pretrained: bool
             sample_rate=data.sample_rate,
             in_channels=data.channels,
         )
-        node = recipe.model if pretrained else {**recipe.model, **_without_weights(recipe.model)}
+        node = recipe.model
+        if not pretrained and not recipe.model_is_fitted:
+            node = {**node, **_without_weights(node)}
         network = components.build(
             "models", node, where="model", in_channels=frontend.out_channels, num_classes=len(classes)
         )
@@ -81,6 +85,23 @@ def build_classifier(recipe: Recipe, *, classes: Sequence[str], pretrained: bool
         channels=data.channels,
         multilabel=recipe.multilabel,
     )
+
+
+def _check_fit(recipe: Recipe) -> None:
+    """Refuse a model that does not take what the front end makes."""
+    made = components.part("frontends", recipe.frontend["name"]).output
+    taken = components.part("models", recipe.model["name"]).takes
+    if made != taken:
+        shapes = {"picture": "pictures `[B, C, F, N]`", "sequence": "sequences of vectors `[B, D, N]`"}
+        fitting = [
+            name for name in components.names("models") if components.part("models", name).takes == made
+        ]
+        raise RecipeError(
+            f"'{recipe.model['name']}' takes {shapes[taken]}; "
+            f"'{recipe.frontend['name']}' makes {shapes[made]}",
+            where="model",
+            remedy=f"choose another front end, or one of the models {', '.join(fitting)}",
+        )
 
 
 def _without_weights(node: dict[str, Any]) -> dict[str, Any]:

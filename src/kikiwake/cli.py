@@ -101,6 +101,24 @@ def crossval(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run directories, or folders of crossval.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="A folder for tables and a picture.")] = None,
+    replicates: Annotated[
+        int, typer.Option(help="Resamples behind the intervals; 0 for none. Large sets take minutes.")
+    ] = 1000,
+) -> None:
+    """Compare models on the same clips: scores, and paired differences with intervals."""
+    from kikiwake import comparison
+
+    typer.echo(str(comparison.compare(runs, out=out, replicates=replicates)))
+    if out is not None:
+        typer.echo(f"tables and picture: {out}")
+
+
+@app.command()
 def predict(
     run: RunFolder,
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],

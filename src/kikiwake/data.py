@@ -39,13 +39,13 @@ class Request(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Waveforms with what belongs to them.
+    """Waveforms, or features that are kept, with what belongs to them.
 
-    Shape: waveform `[B, C, T]`; targets `[B, K]`; weights `[B]`; lengths `[B]` (samples before padding);
-    clips `[B]` (rows of the manifest).
+    Shape: inputs `[B, C, T]` or `[B, D, N]`; targets `[B, K]`; weights `[B]`; lengths `[B]` (samples before
+    padding); clips `[B]` (rows of the manifest).
     """
 
-    waveform: Tensor
+    inputs: Tensor
     targets: Tensor
     weights: Tensor
     lengths: Tensor
@@ -84,6 +84,24 @@ class ClipReader:
             return self._whole(index, self.cache)[:, start : start + frames]
         return self._load(index, first + start, max(0, min(frames, last - first - start)))
 
+    def key(self, index: int) -> str:
+        """Return the name of what decoding a clip gives: a function of its content, place, rate and channels.
+
+        Raises:
+            AudioError: the recording cannot be read.
+        """
+        if index not in self._keys:
+            first, last = self._span(index)
+            self._keys[index] = cache_key(
+                source_key(self.manifest[index].path),
+                decoder=__version__,
+                sample_rate=self.sample_rate,
+                channels=self.channels,
+                start=first,
+                frames=last - first,
+            )
+        return self._keys[index]
+
     def _span(self, index: int) -> tuple[int, int]:
         """Return the first sample of a clip and the one after its last, in its recording."""
         clip = self.manifest[index]
@@ -112,16 +130,7 @@ class ClipReader:
             self._open.move_to_end(index)
             return self._open[index]
         first, last = self._span(index)
-        if index not in self._keys:
-            self._keys[index] = cache_key(
-                source_key(self.manifest[index].path),
-                decoder=__version__,
-                sample_rate=self.sample_rate,
-                channels=self.channels,
-                start=first,
-                frames=last - first,
-            )
-        decoded = cache.get(self._keys[index], lambda: self._load(index, first, last - first))
+        decoded = cache.get(self.key(index), lambda: self._load(index, first, last - first))
         self._open[index] = decoded
         if len(self._open) > OPEN_CLIPS:
             self._open.popitem(last=False)
@@ -162,14 +171,31 @@ class ClipDataset(Dataset[Batch]):
         for row, waveform in zip(stacked, waveforms, strict=True):
             fill(row, waveform, pad=self.pad)
         lengths = [frames if self.pad == "repeat" else min(frames, x.shape[1]) for x in waveforms]
+        return self.with_inputs(torch.from_numpy(stacked), requests, lengths=lengths)
+
+    def with_inputs(
+        self, inputs: Tensor, requests: Sequence[Request], *, lengths: Sequence[int] | None = None
+    ) -> Batch:
+        """Return the batch of `requests` with inputs already made; `lengths`: of each before padding."""
         clips = np.array([request.clip for request in requests])
         return Batch(
-            torch.from_numpy(stacked),
+            inputs,
             torch.from_numpy(self.targets[clips]),
             torch.from_numpy(self.weights[clips]),
-            torch.tensor(lengths),
+            torch.tensor([inputs.shape[-1]] * len(requests) if lengths is None else lengths),
             torch.from_numpy(clips),
         )
+
+    def fixed(self, request: Request) -> Request:
+        """Return the window that a training draw means, for crops that draw nothing."""
+        reader, index = self.reader, request.clip
+        start, _ = self.crop.choose(
+            reader.total(index),
+            sample_rate=reader.sample_rate,
+            rng=generator(self.seed, "crop", *request.draw),
+            read=lambda first, count: reader.read(index, first, count),
+        )
+        return Request(index, start=start, frames=self.crop_frames)
 
     def _waveform(self, request: Request) -> np.ndarray:
         reader, index = self.reader, request.clip

@@ -29,7 +29,7 @@ from kikiwake._scored_clips import LEVEL, ScoredClips, read_probabilities
 from kikiwake.data import ClipDataset
 from kikiwake.engine import engine
 from kikiwake.errors import RunError
-from kikiwake.files import content_hash, write_json
+from kikiwake.files import write_json
 from kikiwake.loader import Loader
 from kikiwake.predictions import Predictions
 from kikiwake.run import SPLITS, Run, logger_for, open_run
@@ -130,7 +130,7 @@ def evaluate(
             recipe=run.recipe,
         )
         about = {
-            "model": content_hash(run.model_file),
+            "model": run.model_hash(),
             "windows": len(windows.clips),
             "split": run.recipe.split.model_dump(mode="json"),
             "predict": run.recipe.predict.model_dump(mode="json"),
@@ -235,7 +235,7 @@ def stored_evaluation(run: Run) -> Evaluation | None:
     folder = run.folder / "evaluation"
     try:
         stored = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-        if stored["model"] != content_hash(run.model_file):
+        if stored["model"] != run.model_hash():
             return None
         return Evaluation(
             run=run.folder,

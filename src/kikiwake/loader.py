@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from kikiwake.data import Batch, ClipDataset, Request
+from kikiwake.data import Batch, Request
 from kikiwake.errors import KikiwakeError, TrainingError
 from kikiwake.parallel import ending_with_parent
 
@@ -25,11 +25,12 @@ _LOOK_SECONDS = 2.0
 class Loader:
     """Yields the batches of any list of requests, made by `workers` processes that live on between epochs.
 
-    A worker that dies is noticed within seconds, one that gives nothing after half a minute; `say` is told,
-    and the loader starts again at the first batch that is missing, each time with twice the patience.
+    `dataset` gives the batch of a list of requests, as `kikiwake.data.ClipDataset` does. A worker that
+    dies is noticed within seconds, one that gives nothing after half a minute; `say` is told, and the loader
+    starts again at the first batch that is missing, each time with twice the patience.
     """
 
-    dataset: ClipDataset
+    dataset: Any
     workers: int
     say: Callable[[str], None]
     pin_memory: bool = False
@@ -142,12 +143,13 @@ class _WorkerFailure(Exception):  # noqa: N818 - it never leaves this room
 class _Answers(Dataset[Any]):
     """Gives a recording's error as an answer, since a worker would turn its message into a traceback."""
 
-    def __init__(self, dataset: ClipDataset) -> None:
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
     def __getitem__(self, requests: Sequence[Request]) -> Batch | KikiwakeError:
         try:
-            return self.dataset[requests]
+            found: Batch = self.dataset[requests]
+            return found
         except KikiwakeError as error:
             return error
 

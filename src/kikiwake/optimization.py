@@ -26,7 +26,8 @@ Draw = tuple[int | str, ...]
 class TrainingForward(nn.Module):
     """The classifier's forward pass as training needs it: features are augmented before the network.
 
-    `augmentations`: parts of the levels "spectrogram" and "batch", applied in order.
+    `augmentations`: parts of the levels "spectrogram" and "batch", applied in order. `from_features`: the
+    inputs are features already.
     """
 
     def __init__(
@@ -36,21 +37,23 @@ class TrainingForward(nn.Module):
         *,
         seed: int,
         memory_format: torch.memory_format,
+        from_features: bool,
     ) -> None:
         super().__init__()
         self.memory_format = memory_format
         self.classifier = classifier
         self.augmentations = list(augmentations)
         self.seed = seed
+        self.from_features = from_features
 
     def forward(
-        self, waveform: Tensor, lengths: Tensor, targets: Tensor, weights: Tensor, draw: Draw
+        self, inputs: Tensor, lengths: Tensor, targets: Tensor, weights: Tensor, draw: Draw
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return clipwise logits with the targets and weights that belong to them after mixing.
 
-        Shape: waveform `[B, C, T]`; logits and targets `[B, K]`; lengths and weights `[B]`.
+        Shape: inputs `[B, C, T]` or features; logits and targets `[B, K]`; lengths and weights `[B]`.
         """
-        features: Tensor = self.classifier.frontend(waveform, lengths=lengths)
+        features = inputs if self.from_features else self.classifier.frontend(inputs, lengths=lengths)
         for position, augmentation in enumerate(self.augmentations):
             rng = generator(self.seed, "augmentation", position, *draw)
             if augmentation.level == "batch":
@@ -66,7 +69,7 @@ class Step:
     """Takes optimizer steps for one stage.
 
     `multiplier`: a batch is computed in `stage.accumulation * multiplier` parts; it doubles whenever memory
-    runs out, which `say` tells the user.
+    runs out, which `say` tells the user. `from_features`: batches hold features in place of waveforms.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Step:
         optimizer: torch.optim.Optimizer,
         multiplier: int,
         say: Callable[..., None],
+        from_features: bool = False,
     ) -> None:
         self.classifier = classifier
         self.engine = engine
@@ -93,7 +97,13 @@ class Step:
         self.multiplier = multiplier
         self.say = say
         self.scaler = torch.amp.GradScaler(engine.device.type, enabled=engine.scales_loss)
-        forward = TrainingForward(classifier, augmentations, seed=seed, memory_format=engine.memory_format)
+        forward = TrainingForward(
+            classifier,
+            augmentations,
+            seed=seed,
+            memory_format=engine.memory_format,
+            from_features=from_features,
+        )
         self.forward = engine.wrap(forward)
 
     def __call__(self, batch: Batch, *, draw: Draw, learning_rate: float) -> Tensor:
@@ -164,10 +174,10 @@ class Step:
     def _loss(self, piece: Batch, draw: Draw) -> Tensor:
         device = self.engine.device
         on_device = [tensor.to(device, non_blocking=True) for tensor in piece[:4]]
-        waveform, targets, weights, lengths = on_device
+        inputs, targets, weights, lengths = on_device
         with seeded_torch(self.seed, "layers", *draw, device=device):
             with self.engine.autocast():
-                logits, targets, weights = self.forward(waveform, lengths, targets, weights, draw)
+                logits, targets, weights = self.forward(inputs, lengths, targets, weights, draw)
             loss: Tensor = self.loss(logits.float(), targets, weights)
         return loss
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -124,6 +125,23 @@ class Stage(Section):
     keep: Literal["best", "last"] | None = None
 
 
+class Fit(Section):
+    """How a model of scikit-learn is fitted, in place of stages: by grid search inside the training clips.
+
+    `grid`: settings of the model with the values to try, in every combination; empty fits the model as it
+    stands. `folds`: parts of the training clips that judge each combination in turn, groups kept together.
+    `score`: what the best combination has most of, as the mean over these folds.
+    """
+
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    folds: Annotated[int, Field(ge=2)] = 5
+    score: Literal["accuracy", "balanced_accuracy", "macro_f1"] = "accuracy"
+
+    def points(self) -> list[Node]:
+        """Return every combination of the grid's values."""
+        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+
+
 class Engine(Section):
     """What computes: device, arithmetic and threads.
 
@@ -173,7 +191,8 @@ class Recipe(Section):
     frontend: Node
     augmentations: list[Node] = []
     model: Node
-    stages: Annotated[list[Stage], Field(min_length=1)]
+    stages: list[Stage] = []
+    fit: Fit | None = None
     engine: Engine = Engine()
     predict: Predict = Predict()
     tracking: Tracking = Tracking()
@@ -205,6 +224,7 @@ class Recipe(Section):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise RecipeError("two stages have the same name", where=places(("stages",)), value=names)
+        self._check_way_of_training(places)
         plain = self.plain()
         for family, key, node in self._nodes():
             inner: Any = plain
@@ -225,10 +245,30 @@ class Recipe(Section):
             for index, node in enumerate(stage.augmentations):
                 yield "augmentations", ("stages", number, "augmentations", index), node
 
+    def _check_way_of_training(self, places: Places) -> None:
+        """Refuse a network without stages, and a model that is fitted with them."""
+        components.validate("models", self.model, where=places(("model",)))
+        name, fitted = self.model["name"], self.model_is_fitted
+        if fitted and (self.stages or self.augmentations):
+            key = "stages" if self.stages else "augmentations"
+            what = f"'{name}' is fitted, not trained by gradients: it takes no {key}"
+            raise RecipeError(what, where=places((key,)), remedy=f"write {key}: [] and the section fit: {{}}")
+        if not fitted and (self.fit or not self.stages):
+            what = f"'{name}' is a network: it is trained in stages, not fitted"
+            remedy = "write at least one stage under stages:, and fit: null"
+            raise RecipeError(what, where=places(("fit" if self.fit else "stages",)), remedy=remedy)
+        for point in self.fit.points() if self.fit else ():
+            components.validate("models", {**self.model, **point}, where=places(("fit", "grid")))
+
+    @property
+    def model_is_fitted(self) -> bool:
+        """Whether the model is one of scikit-learn's, and not a network that is trained in stages."""
+        return bool(getattr(components.part("models", self.model["name"]), "fitted", False))
+
     @property
     def multilabel(self) -> bool:
         """Whether classes are judged one by one (sigmoid) and not against each other (softmax)."""
-        return self.stages[-1].loss == "binary_cross_entropy"
+        return bool(self.stages) and self.stages[-1].loss == "binary_cross_entropy"
 
     def read_manifest(self) -> Manifest:
         """Read the manifest that the recipe names.

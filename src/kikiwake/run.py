@@ -7,7 +7,9 @@ metrics.csv curves.png  loss, scores and learning rate of every epoch
 checkpoint.safetensors  where training goes on after an interruption
 best.safetensors        the best weights of the present stage
 stages/                 the weights that each finished stage handed on
+grid.csv                what every combination of a fitted model's settings scored
 model.safetensors       the trained model, whose description is model.json
+model.skops             the fitted part of a model of scikit-learn
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from kikiwake import __version__
 from kikiwake.checkpoint import read_weights, write_weights
 from kikiwake.classifier import Classifier, build_classifier
 from kikiwake.errors import RunError
-from kikiwake.files import write_json, write_text
+from kikiwake.files import content_hash, text_hash, write_json, write_text
 from kikiwake.folds import Split, split
 from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
@@ -69,6 +71,16 @@ class Run:
     def model_file(self) -> Path:
         """The trained model's weights; there when training has ended."""
         return self.folder / "model.safetensors"
+
+    @property
+    def fitted_file(self) -> Path:
+        """The fitted part of a model of scikit-learn."""
+        return self.folder / "model.skops"
+
+    @property
+    def grid_file(self) -> Path:
+        """One row a combination of settings that was tried."""
+        return self.folder / "grid.csv"
 
     @property
     def metrics_file(self) -> Path:
@@ -151,6 +163,11 @@ class Run:
         }
         write_json(self.folder / "model.json", description)
 
+    def model_hash(self) -> str:
+        """Return the hash of the trained model's weights."""
+        files = [file for file in (self.model_file, self.fitted_file) if file.is_file()]
+        return text_hash("".join(map(content_hash, files)))
+
     def classifier(self) -> Classifier:
         """Build the trained model.
 
@@ -165,6 +182,8 @@ class Run:
             )
         classifier = build_classifier(self.recipe, classes=self.manifest.classes, pretrained=False)
         load_weights(classifier, read_weights(self.model_file), where=self.model_file)
+        if self.fitted_file.is_file():
+            cast(Any, classifier.network).load(self.fitted_file)
         return classifier.eval()
 
 
@@ -204,7 +223,7 @@ def start_run(recipe: Recipe, manifest: Manifest) -> Run:
     """
     run = plan_run(recipe, manifest)
     folder, marked = run.folder, run.manifest
-    begun = run.checkpoint_file.is_file() or run.finished
+    begun = run.finished or any(file.is_file() for file in (run.checkpoint_file, run.grid_file))
     if begun and (folder / "recipe.yaml").is_file():
         before = open_run(folder)
         changes = differences(before.recipe.plain(), recipe.plain())

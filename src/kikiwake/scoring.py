@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from kikiwake.classifier import Classifier
 from kikiwake.data import Request, windows
 from kikiwake.engine import Engine
+from kikiwake.features import Features, keeps_features
 from kikiwake.loader import Loader
 from kikiwake.recipe import Recipe
 
@@ -84,10 +87,8 @@ def score_clips(
     mine = range(engine.rank, len(batches), engine.processes)
     classifier.eval()
     scored: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    for number, batch in zip(mine, loader([batches[at] for at in mine]), strict=True):
-        waveform = batch.waveform.to(engine.device, non_blocking=True)
-        with engine.autocast():
-            logits = classifier(waveform, batch.lengths.to(engine.device)).clipwise.float()
+    found = _logits(classifier, loader, [batches[at] for at in mine], recipe=recipe, engine=engine)
+    for number, logits in zip(mine, found, strict=True):
         scored[number] = (logits.cpu().numpy(), classifier.probabilities(logits).cpu().numpy())
     everything = {number: pair for part in engine.gather(scored) for number, pair in part.items()}
     pairs = [everything[number] for number in range(len(batches))]
@@ -98,3 +99,29 @@ def score_clips(
         logits=np.concatenate([logits for logits, _ in pairs]),
         probabilities=np.concatenate([probabilities for _, probabilities in pairs]),
     )
+
+
+def _logits(
+    classifier: Classifier,
+    loader: Loader,
+    batches: Sequence[Sequence[Request]],
+    *,
+    recipe: Recipe,
+    engine: Engine,
+) -> Iterator[Tensor]:
+    """Yield the logits `[B, K]` of each batch, by way of kept features where there are any."""
+    if not keeps_features(recipe):
+        for loaded in loader(batches):
+            inputs = loaded.inputs.to(engine.device, non_blocking=True)
+            with engine.autocast():
+                yield classifier(inputs, loaded.lengths.to(engine.device)).clipwise.float()
+        return
+    features = Features(classifier, loader, recipe=recipe, engine=engine)
+    found = features([request for batch in batches for request in batch])
+    for batch in batches:
+        rows = [torch.from_numpy(row.copy()) for row in islice(found, len(batch))]
+        alike = len({row.shape for row in rows}) == 1
+        stacks = [torch.stack(rows)] if alike else [row[None] for row in rows]
+        with engine.autocast():
+            logits = [classifier.network(stack.to(engine.device)).clipwise for stack in stacks]
+        yield torch.cat(logits).float()

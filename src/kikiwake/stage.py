@@ -16,9 +16,10 @@ from torch import Tensor
 from kikiwake import components, metrics
 from kikiwake.checkpoint import read_weights, write_state, write_weights
 from kikiwake.classifier import Classifier
-from kikiwake.data import Batch, ClipDataset, training_batches, training_requests
+from kikiwake.data import Batch, ClipDataset, Request, training_batches, training_requests
 from kikiwake.engine import Engine
 from kikiwake.errors import RecipeError, TrainingError
+from kikiwake.features import FeatureDataset, Features, keeps_features
 from kikiwake.loader import Loader
 from kikiwake.losses import balanced_class_weights, loss_function
 from kikiwake.optimization import Step, build_ema, build_optimizer
@@ -133,8 +134,12 @@ class StageRun:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=session.engine.device)
         augmentations = build_augmentations(session.recipe, self.stage)
         cast(Any, session.classifier.network).freeze(self.stage.freeze)
-        self.loader = self._loader([part for part in augmentations if part.level == "waveform"])
+        on_waveforms = [part for part in augmentations if part.level == "waveform"]
+        self.loader = self._loader(on_waveforms)
         self.validation_loader = self._loader([])
+        self.features: Features | None = None
+        if keeps_features(session.recipe) and not on_waveforms and not self.loader.dataset.crop.drawn:
+            self.features = self._features()
         self.optimizer = build_optimizer(self.stage.optimizer, session.classifier)
         self.schedule = components.build("schedules", self.stage.schedule, where="schedule")
         self.ema = build_ema(session.classifier, self.stage.ema) if self.stage.ema else None
@@ -148,6 +153,7 @@ class StageRun:
             optimizer=self.optimizer,
             multiplier=session.multiplier,
             say=session.log.info,
+            from_features=self.features is not None,
         )
 
     def train(self, state: dict[str, Any] | None) -> None:
@@ -158,6 +164,7 @@ class StageRun:
         trainable = sum(p.numel() for p in self.classifier.parameters() if p.requires_grad)
         log.info("stage %s: %d epochs, %s trainable parameters", stage.name, stage.epochs, f"{trainable:,}")
         try:
+            self._fill_features()
             while self.epoch < stage.epochs and not self._stops_early():
                 self._train_epoch()
         finally:
@@ -401,6 +408,21 @@ class StageRun:
         )
         pin_memory = self.engine.device.type == "cuda"
         return Loader(dataset, recipe.data.workers, self.log.info, pin_memory=pin_memory)
+
+    def _features(self) -> Features:
+        """Let the training loader read kept features, and return what keeps them."""
+        recipe, clips = self.session.recipe, self.loader.dataset
+        features = Features(self.classifier, self.validation_loader, recipe=recipe, engine=self.engine)
+        self.loader.dataset = FeatureDataset(clips, features)
+        return features
+
+    def _fill_features(self) -> None:
+        """Compute the features of the training clips, each process its share, where the stage reads them."""
+        if self.features is not None:
+            dataset = cast(FeatureDataset, self.loader.dataset)
+            mine = self.session.clips[self.engine.rank :: self.engine.processes]
+            self.features.fill([dataset.clips.fixed(Request(clip)) for clip in mine])
+            self.engine.gather(None)  # no process reads before all have written
 
     def _chances(self) -> np.ndarray | None:
         """Return how often each training clip is drawn: as often as its rarest class needs."""

@@ -11,6 +11,7 @@ from kikiwake.checks import check
 from kikiwake.classifier import build_classifier
 from kikiwake.engine import Engine, engine
 from kikiwake.errors import KikiwakeError
+from kikiwake.fitting import fit_model
 from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
 from kikiwake.run import Run, load_weights, logger_for, plan_run, start_run
@@ -63,6 +64,9 @@ def _train_stages(run: Run, computer: Engine, log: logging.Logger) -> None:
     log.info("run: %s", run.folder)
     log.info("device: %s", computer.describe())
     classifier = build_classifier(recipe, classes=manifest.classes).to(computer.device)
+    if recipe.model_is_fitted:
+        fit_model(run, classifier, computer, log)
+        return
     classifier.network.to(memory_format=computer.memory_format)  # type: ignore[call-overload]
     validation_clips = [
         index

@@ -12,6 +12,7 @@ from pydantic import Field
 class First:
     """The first `seconds` of the clip."""
 
+    drawn: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {"seconds": 5.0}
 
     def __init__(self, *, seconds: Annotated[float, Field(gt=0)]) -> None:

@@ -20,6 +20,7 @@ class Loudest:
     `jitter_seconds` either way, all moves alike, and stays inside the clip.
     """
 
+    drawn: ClassVar[bool] = True
     example: ClassVar[dict[str, Any]] = {"seconds": 2.0}
 
     def __init__(

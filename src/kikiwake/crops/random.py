@@ -12,6 +12,7 @@ from pydantic import Field
 class Random:
     """A stretch of `seconds` that begins anywhere in the clip, all places alike."""
 
+    drawn: ClassVar[bool] = True
     example: ClassVar[dict[str, Any]] = {"seconds": 5.0}
 
     def __init__(self, *, seconds: Annotated[float, Field(gt=0)]) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field
 class Whole:
     """The whole clip; with `seconds`, clips are made that long: cut behind, or filled up where shorter."""
 
+    drawn: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, *, seconds: Annotated[float, Field(gt=0)] | None = None) -> None:

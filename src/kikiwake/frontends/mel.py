@@ -85,6 +85,8 @@ class Mel(nn.Module):
         RecipeError: arguments contradict each other or the sample rate.
     """
 
+    output: ClassVar[Literal["picture", "sequence"]] = "picture"
+    cached: ClassVar[bool] = False
     example: ClassVar[dict[str, Any]] = {"n_fft": 512, "hop_length": 256, "n_mels": 32}
 
     def __init__(

@@ -56,3 +56,8 @@ class Pool(nn.Module):
 def create_pooling(name: PoolingName) -> nn.Module:
     """Return the pooling layer of that name."""
     return GeM() if name == "gem" else Pool(name)
+
+
+def mean_over_time(sequence: Tensor) -> Tensor:
+    """Return the mean over the frames of embeddings: `[B, D, N]` -> `[B, D]`."""
+    return sequence.float().mean(-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ class Cnn(Freezable):
         WeightsError: the weights cannot be had or do not fit.
     """
 
+    takes: ClassVar[Literal["picture", "sequence"]] = "picture"
     example: ClassVar[dict[str, Any]] = {"backbone": "test_resnet"}
 
     def __init__(

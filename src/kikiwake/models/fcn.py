@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class Fcn(Freezable):
         WeightsError: the weights cannot be had or do not fit.
     """
 
+    takes: ClassVar[Literal["picture", "sequence"]] = "picture"
     example: ClassVar[dict[str, Any]] = {"widths": [4, 6], "pools": [[2, 2], [2, 4]]}
 
     def __init__(

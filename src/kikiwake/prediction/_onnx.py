@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kikiwake.errors import KikiwakeError, RunError, require
-from kikiwake.files import content_hash, replace_atomically, write_json
+from kikiwake.files import replace_atomically, write_json
 from kikiwake.parallel import map_isolated
 from kikiwake.prediction._folding import fold_batch_norms
 from kikiwake.prediction._int8 import LARGEST_ERROR as LARGEST_INT8_ERROR
@@ -38,7 +38,7 @@ def exported_network(
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         module = require(package, extra="onnx")
-    about = {"weights": content_hash(run.model_file), "window_frames": frames, "torch": torch.__version__}
+    about = {"weights": run.model_hash(), "window_frames": frames, "torch": torch.__version__}
     exact = run.folder / "network.onnx"
     task: tuple[Any, ...] = (_export, run.folder, exact, frames)
     error = _made_once(exact, about, task, at_most=LARGEST_ERROR, start_method=start_method)

@@ -18,7 +18,7 @@ from kikiwake.classifier import Classifier
 from kikiwake.engine import Engine
 from kikiwake.engine import engine as set_up
 from kikiwake.errors import KikiwakeError
-from kikiwake.files import content_hash, text_hash
+from kikiwake.files import text_hash
 from kikiwake.parallel import progress
 from kikiwake.prediction._onnx import exported_network
 from kikiwake.prediction._pool import START_METHOD, Pool
@@ -95,7 +95,7 @@ class Work:
         return {
             "kikiwake": __version__,
             "torch": torch.__version__,
-            "model": text_hash(content_hash(self.run.model_file) + structure),
+            "model": text_hash(self.run.model_hash() + structure),
             "recordings": fingerprint(self.recordings),
             "engine": self.options.engine,
             "precision": self.options.precision,
@@ -199,6 +199,9 @@ def prepared(run: Run, classifier: Classifier, recordings: list[Path], options: 
             value=options.precision,
             remedy="use fp32 or int8" if on_onnx else "use fp32, bf16 or fp16, or the engine onnx",
         )
+    if on_onnx and run.recipe.model_is_fitted:
+        what = f"the model '{run.recipe.model['name']}' is scikit-learn's, which runs on torch's engine only"
+        raise KikiwakeError(what, where="engine", value="onnx", remedy="use torch")
     changes: dict[str, Any] = {"precision": "fp32" if on_onnx else options.precision, "threads": 1}
     if options.device or on_onnx:
         changes["device"] = options.device or "cpu"
