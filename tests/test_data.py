@@ -41,6 +41,36 @@ def test_balanced_drawing_gives_rare_clips_their_chance() -> None:
     assert 0.45 < Counter(drawn)[0] / len(drawn) < 0.55
 
 
+def test_extra_examples_are_drawn_beside_the_clips_and_mixed_among_them() -> None:
+    plain = training_requests(range(10), seed=1, stage="a", epoch=0)
+    more = training_requests(range(10), seed=1, stage="a", epoch=0, extra=0.4, kinds=2)
+    assert sorted(r.draw for r in more if r.extra < 0) == sorted(r.draw for r in plain)
+    extra = [request for request in more if request.extra >= 0]
+    assert sorted(request.extra for request in extra) == [0, 0, 1, 1]
+    assert len({request.clip for request in extra}) == 4
+    assert len({request.draw for request in more}) == 14
+    assert [request.extra for request in more] != sorted(request.extra for request in more)
+    assert len(training_requests(range(10), seed=1, stage="a", epoch=0, extra=2.5, kinds=1)) == 35
+
+
+def test_an_extra_waveform_augmentation_changes_extra_examples_alone(tmp_path: Path) -> None:
+    class Doubled:
+        level = "waveform"
+
+        def __call__(self, waveform: np.ndarray, **_: object) -> np.ndarray:
+            return 2 * waveform
+
+    dataset = toy_dataset(tmp_path)
+    dataset.augmentations, dataset.extra = [], [Doubled(), Doubled()]
+    plain, changed = (
+        dataset[[Request(0, start=0, frames=4000)]],
+        dataset[[Request(0, ("s", 0, "extra", 0), extra=1)]],
+    )
+    assert plain.extra.tolist() == [-1]
+    assert changed.extra.tolist() == [1]
+    assert changed.inputs.abs().max() > 1.5 * plain.inputs.abs().max()
+
+
 def test_batches_leave_out_an_incomplete_last_one_but_keep_an_only_one() -> None:
     requests = [Request(k) for k in range(10)]
     assert [len(batch) for batch in training_batches(requests, batch_size=4)] == [4, 4]

@@ -12,7 +12,7 @@ from kikiwake.classifier import Classifier
 from kikiwake.data import Batch
 from kikiwake.engine import Engine
 from kikiwake.models._output import Output
-from kikiwake.optimization import Step, build_ema, build_optimizer
+from kikiwake.optimization import Step, TrainingForward, build_ema, build_optimizer
 from kikiwake.recipe import Optimizer, Stage
 
 CPU = Engine(torch.device("cpu"), None)
@@ -45,7 +45,14 @@ def batch(*, weights: list[float]) -> Batch:
     count = len(weights)
     targets = torch.tensor([[1.0, 0.0]] + [[0.0, 1.0]] * (count - 1))
     waveform = torch.ones(count, 1, 8)
-    return Batch(waveform, targets, torch.tensor(weights), torch.full((count,), 8), torch.arange(count))
+    return Batch(
+        waveform,
+        targets,
+        torch.tensor(weights),
+        torch.full((count,), 8),
+        torch.arange(count),
+        torch.full((count,), -1),
+    )
 
 
 def step(model: Classifier, *, class_weights: Tensor | None = None, **settings: Any) -> Step:
@@ -138,3 +145,30 @@ def test_biases_are_decayed_only_when_asked(decay_vectors: bool, expected: float
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     assert layer.layer.bias[0].item() == pytest.approx(expected)
+
+
+def test_an_extra_spectrogram_augmentation_changes_the_examples_that_ask_for_it() -> None:
+    class Added:
+        level = "spectrogram"
+
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+        def __call__(self, features: Tensor, *, rng: object) -> Tensor:
+            return features + self.value
+
+    model = classifier()
+    forward = TrainingForward(
+        model,
+        [],
+        extra=[Added(1.0), Added(5.0)],
+        seed=0,
+        memory_format=torch.contiguous_format,
+        from_features=False,
+    )
+    model.network.layer.weight.data.fill_(1.0)
+    given = batch(weights=[1, 1, 1])
+    logits, *_ = forward(
+        given.inputs, given.lengths, given.targets, given.weights, torch.tensor([1, -1, 0]), ()
+    )
+    assert logits[:, 0].tolist() == [6.0, 1.0, 2.0]

@@ -74,13 +74,16 @@ def read(source: str | Path, *, seen: tuple[Path, ...] = ()) -> tuple[dict[str, 
 
 
 def _merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """Lay `top` over `base`; a part with another name replaces the base's part whole, and so does a list."""
+    """Lay `top` over `base`; a part with another name replaces the base's part whole, and so does a list.
+
+    So does a grid, whose keys are those of the model that it is for.
+    """
     result = dict(base)
     for key, value in top.items():
         below = result.get(key)
         result[key] = value
         if isinstance(below, dict) and isinstance(value, dict):
-            same_part = "name" not in value or value["name"] == below.get("name")
+            same_part = key != "grid" and value.get("name", below.get("name")) == below.get("name")
             result[key] = _merged(below, value) if same_part else value
     return result
 

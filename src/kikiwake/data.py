@@ -29,20 +29,21 @@ class Request(NamedTuple):
     """One item of a batch: a whole training draw (`start` None) or a fixed window of a clip.
 
     `clip`: row of the manifest. `draw`: names the random stream. `start`, `frames`: samples from the start of
-    the clip at the recipe's rate.
+    the clip at the recipe's rate. `extra`: which of the stage's extra augmentations changes it; -1 is none.
     """
 
     clip: int
     draw: tuple[int | str, ...] = ()
     start: int | None = None
     frames: int | None = None
+    extra: int = -1
 
 
 class Batch(NamedTuple):
     """Waveforms, or features that are kept, with what belongs to them.
 
     Shape: inputs `[B, C, T]` or `[B, D, N]`; targets `[B, K]`; weights `[B]`; lengths `[B]` (samples before
-    padding); clips `[B]` (rows of the manifest).
+    padding); clips `[B]` (rows of the manifest); extra `[B]` (which extra augmentation changes it, or -1).
     """
 
     inputs: Tensor
@@ -50,6 +51,7 @@ class Batch(NamedTuple):
     weights: Tensor
     lengths: Tensor
     clips: Tensor
+    extra: Tensor
 
 
 class ClipReader:
@@ -140,8 +142,9 @@ class ClipReader:
 class ClipDataset(Dataset[Batch]):
     """Makes batches on request, in any process, in any order, always the same.
 
-    `augmentations`: parts of level "waveform". A waveform shorter than its window or crop is filled up; whole
-    clips without a set length are filled up to the longest of their batch.
+    `augmentations`: parts of level "waveform". `extra`: a stage's extra augmentations; those of level
+    "waveform" are applied here, to the requests that ask for them. A waveform shorter than its window or crop
+    is filled up; whole clips without a set length are filled up to the longest of their batch.
     """
 
     def __init__(
@@ -151,6 +154,7 @@ class ClipDataset(Dataset[Batch]):
         data: DataSection,
         seed: int,
         augmentations: Sequence[Any] = (),
+        extra: Sequence[Any] = (),
     ) -> None:
         self.reader = ClipReader(manifest, data=data)
         self.crop = components.build("crops", data.crop, where="data.crop")
@@ -159,6 +163,7 @@ class ClipDataset(Dataset[Batch]):
         self.pad = data.pad
         self.seed = seed
         self.augmentations = list(augmentations)
+        self.extra = list(extra)
         self.targets = manifest.targets(secondary=data.secondary_target)
         self.weights = manifest.weights()
 
@@ -184,6 +189,7 @@ class ClipDataset(Dataset[Batch]):
             torch.from_numpy(self.weights[clips]),
             torch.tensor([inputs.shape[-1]] * len(requests) if lengths is None else lengths),
             torch.from_numpy(clips),
+            torch.tensor([request.extra for request in requests]),
         )
 
     def fixed(self, request: Request) -> Request:
@@ -211,6 +217,9 @@ class ClipDataset(Dataset[Batch]):
         for position, augmentation in enumerate(self.augmentations):
             rng = generator(self.seed, "waveform", position, *request.draw)
             waveform = augmentation(waveform, sample_rate=reader.sample_rate, rng=rng)
+        if request.extra >= 0 and self.extra[request.extra].level == "waveform":
+            rng = generator(self.seed, "extra", *request.draw)
+            waveform = self.extra[request.extra](waveform, sample_rate=reader.sample_rate, rng=rng)
         return waveform
 
 
@@ -223,19 +232,39 @@ def fill(row: np.ndarray, waveform: np.ndarray, *, pad: str) -> None:
 
 
 def training_requests(
-    indices: Sequence[int], *, seed: int, stage: str, epoch: int, chances: np.ndarray | None = None
+    indices: Sequence[int],
+    *,
+    seed: int,
+    stage: str,
+    epoch: int,
+    chances: np.ndarray | None = None,
+    extra: float = 0.0,
+    kinds: int = 0,
 ) -> list[Request]:
     """Return an epoch's draws in their order: a function of the seed, the stage and the epoch alone.
 
     `indices`: rows of the training clips. `chances`: how often each is drawn in relation to the others; None
-    draws each once.
+    draws each once. `extra`: as many more examples, as a share of the clips, each for one of `kinds` extra
+    augmentations in turn.
     """
-    rng = generator(seed, "order", stage, epoch)
-    if chances is None:
-        order = rng.permutation(len(indices))
-    else:
-        order = rng.choice(len(indices), size=len(indices), p=chances / chances.sum())
-    return [Request(indices[at], (stage, epoch, position)) for position, at in enumerate(order.tolist())]
+
+    def drawn(rng: np.random.Generator) -> np.ndarray:
+        if chances is None:
+            return rng.permutation(len(indices))
+        return rng.choice(len(indices), size=len(indices), p=chances / chances.sum())
+
+    order = drawn(generator(seed, "order", stage, epoch))
+    requests = [Request(indices[at], (stage, epoch, position)) for position, at in enumerate(order.tolist())]
+    count = round(extra * len(indices))
+    if not count:
+        return requests
+    rng = generator(seed, "extra order", stage, epoch)
+    more = np.concatenate([drawn(rng) for _ in range(math.ceil(extra))])[:count].tolist()
+    requests += [
+        Request(indices[at], (stage, epoch, "extra", position), extra=position % kinds)
+        for position, at in enumerate(more)
+    ]
+    return [requests[at] for at in rng.permutation(len(requests))]
 
 
 def training_batches(

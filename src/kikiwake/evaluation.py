@@ -150,11 +150,23 @@ def evaluate(
 
 
 def _usual_part(run: Run) -> str:
-    """Return the part that speaks for new recordings best: test clips, or failing those validation clips."""
+    """Return the part that speaks for new recordings best: test clips, or failing those validation clips.
+
+    Test clips that are still to be named cannot be judged by.
+    """
     for part in ("test", "validation"):
-        if run.indices(part):
+        if _judgeable(run, part):
             return part
     return "test"
+
+
+def _judgeable(run: Run, part: str) -> list[int]:
+    """Return the rows of a part's clips that can be judged: all, or single-label those with a class."""
+    rows = run.indices(part)
+    if run.recipe.multilabel:
+        return rows
+    labels = run.manifest.class_ids()
+    return [row for row in rows if labels[row] >= 0]
 
 
 def scored_rows(run: Run, *, part: str) -> list[int]:
@@ -167,10 +179,7 @@ def scored_rows(run: Run, *, part: str) -> list[int]:
         raise RunError(
             "there is no such part", where=run.folder, value=part, remedy=f"give {', '.join(SPLITS)}"
         )
-    rows = run.indices(part)
-    if not run.recipe.multilabel:
-        labels = run.manifest.class_ids()
-        rows = [row for row in rows if labels[row] >= 0]
+    rows = _judgeable(run, part)
     if not rows:
         there = ", ".join(f"{len(run.indices(name))} {name}" for name in SPLITS)
         raise RunError(

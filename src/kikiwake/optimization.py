@@ -26,8 +26,9 @@ Draw = tuple[int | str, ...]
 class TrainingForward(nn.Module):
     """The classifier's forward pass as training needs it: features are augmented before the network.
 
-    `augmentations`: parts of the levels "spectrogram" and "batch", applied in order. `from_features`: the
-    inputs are features already.
+    `augmentations`: parts of the levels "spectrogram" and "batch", applied in order. `extra`: the stage's
+    extra augmentations; those of level "spectrogram" change the examples that ask for them.
+    `from_features`: the inputs are features already.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class TrainingForward(nn.Module):
         classifier: Classifier,
         augmentations: Sequence[Any],
         *,
+        extra: Sequence[Any] = (),
         seed: int,
         memory_format: torch.memory_format,
         from_features: bool,
@@ -43,17 +45,30 @@ class TrainingForward(nn.Module):
         self.memory_format = memory_format
         self.classifier = classifier
         self.augmentations = list(augmentations)
+        self.extra = list(extra)
         self.seed = seed
         self.from_features = from_features
 
     def forward(
-        self, inputs: Tensor, lengths: Tensor, targets: Tensor, weights: Tensor, draw: Draw
+        self,
+        inputs: Tensor,
+        lengths: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        extra: Tensor,
+        draw: Draw,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return clipwise logits with the targets and weights that belong to them after mixing.
 
-        Shape: inputs `[B, C, T]` or features; logits and targets `[B, K]`; lengths and weights `[B]`.
+        Shape: inputs `[B, C, T]` or features; logits and targets `[B, K]`; lengths, weights and extra
+        `[B]`.
         """
         features = inputs if self.from_features else self.classifier.frontend(inputs, lengths=lengths)
+        for kind, augmentation in enumerate(self.extra):
+            rows = (extra == kind).nonzero()[:, 0].to(features.device)
+            if augmentation.level == "spectrogram" and len(rows):
+                rng = generator(self.seed, "extra", kind, *draw)
+                features = features.index_copy(0, rows, augmentation(features[rows], rng=rng))
         for position, augmentation in enumerate(self.augmentations):
             rng = generator(self.seed, "augmentation", position, *draw)
             if augmentation.level == "batch":
@@ -81,6 +96,7 @@ class Step:
         seed: int,
         class_weights: Tensor | None,
         augmentations: Sequence[Any],
+        extra: Sequence[Any] = (),
         optimizer: torch.optim.Optimizer,
         multiplier: int,
         say: Callable[..., None],
@@ -100,6 +116,7 @@ class Step:
         forward = TrainingForward(
             classifier,
             augmentations,
+            extra=extra,
             seed=seed,
             memory_format=engine.memory_format,
             from_features=from_features,
@@ -177,7 +194,7 @@ class Step:
         inputs, targets, weights, lengths = on_device
         with seeded_torch(self.seed, "layers", *draw, device=device):
             with self.engine.autocast():
-                logits, targets, weights = self.forward(inputs, lengths, targets, weights, draw)
+                logits, targets, weights = self.forward(inputs, lengths, targets, weights, piece.extra, draw)
             loss: Tensor = self.loss(logits.float(), targets, weights)
         return loss
 

@@ -93,6 +93,17 @@ class Optimizer(Section):
         return self
 
 
+class Extra(Section):
+    """Examples that each epoch of a stage has beside its clips; nothing is copied on disk.
+
+    `share`: how many, as a share of the clips. `augmentations`: each example is changed by one of them, in
+    turn; the clips themselves are not.
+    """
+
+    share: Positive
+    augmentations: Annotated[list[Node], Field(min_length=1)]
+
+
 class Stage(Section):
     """One training phase; each starts from the weights that the one before kept.
 
@@ -116,6 +127,7 @@ class Stage(Section):
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     freeze: Annotated[int, Field(ge=0)] | Literal["all"] = 0
     augmentations: list[Node] = []
+    extra: Extra | None = None
     gradient_clip: Positive | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     monitor: Literal[
@@ -244,6 +256,8 @@ class Recipe(Section):
             yield "schedules", ("stages", number, "schedule"), stage.schedule
             for index, node in enumerate(stage.augmentations):
                 yield "augmentations", ("stages", number, "augmentations", index), node
+            for index, node in enumerate(stage.extra.augmentations if stage.extra else ()):
+                yield "augmentations", ("stages", number, "extra", "augmentations", index), node
 
     def _check_way_of_training(self, places: Places) -> None:
         """Refuse a network without stages, and a model that is fitted with them."""

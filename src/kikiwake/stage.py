@@ -70,6 +70,7 @@ def check_stages(session: Session) -> None:
     for stage in session.recipe.stages:
         keeps_best(stage, validates=bool(session.validation_clips))
         build_augmentations(session.recipe, stage)
+        build_extra(session.recipe, stage)
         components.build("schedules", stage.schedule, where=f"stages.{stage.name}.schedule")
         cast(Any, session.classifier.network).freeze(stage.freeze)
         smallest = min(stage.batch_size, len(session.clips))
@@ -109,6 +110,32 @@ def build_augmentations(recipe: Recipe, stage: Stage) -> list[Any]:
     nodes = [(f"augmentations.{at}", node) for at, node in enumerate(recipe.augmentations)]
     own = f"stages.{stage.name}.augmentations"
     nodes += [(f"{own}.{at}", node) for at, node in enumerate(stage.augmentations)]
+    return _built(recipe, nodes)
+
+
+def build_extra(recipe: Recipe, stage: Stage) -> list[Any]:
+    """Build the augmentations of the stage's extra examples.
+
+    Raises:
+        RecipeError: one cannot be built from its arguments, or mixes clips.
+    """
+    own = f"stages.{stage.name}.extra.augmentations"
+    nodes = [
+        (f"{own}.{at}", node) for at, node in enumerate(stage.extra.augmentations if stage.extra else ())
+    ]
+    parts = _built(recipe, nodes)
+    for (where, node), part in zip(nodes, parts, strict=True):
+        if part.level == "batch":
+            raise RecipeError(
+                "an extra example is changed by itself, and this mixes clips",
+                where=where,
+                value=node["name"],
+                remedy="move it to the stage's augmentations",
+            )
+    return parts
+
+
+def _built(recipe: Recipe, nodes: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
     return [
         components.build("augmentations", node, where=where, sample_rate=recipe.data.sample_rate)
         for where, node in nodes
@@ -134,11 +161,13 @@ class StageRun:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=session.engine.device)
         augmentations = build_augmentations(session.recipe, self.stage)
         cast(Any, session.classifier.network).freeze(self.stage.freeze)
+        self.extra = build_extra(session.recipe, self.stage)
         on_waveforms = [part for part in augmentations if part.level == "waveform"]
-        self.loader = self._loader(on_waveforms)
+        self.loader = self._loader(on_waveforms, extra=self.extra)
         self.validation_loader = self._loader([])
         self.features: Features | None = None
-        if keeps_features(session.recipe) and not on_waveforms and not self.loader.dataset.crop.drawn:
+        drawn = self.loader.dataset.crop.drawn or any(part.level == "waveform" for part in self.extra)
+        if keeps_features(session.recipe) and not on_waveforms and not drawn:
             self.features = self._features()
         self.optimizer = build_optimizer(self.stage.optimizer, session.classifier)
         self.schedule = components.build("schedules", self.stage.schedule, where="schedule")
@@ -150,6 +179,7 @@ class StageRun:
             seed=session.recipe.seed,
             class_weights=self._class_weights(),
             augmentations=[part for part in augmentations if part.level != "waveform"],
+            extra=self.extra,
             optimizer=self.optimizer,
             multiplier=session.multiplier,
             say=session.log.info,
@@ -182,6 +212,8 @@ class StageRun:
             stage=stage.name,
             epoch=self.epoch,
             chances=self._chances(),
+            extra=stage.extra.share if stage.extra else 0.0,
+            kinds=len(self.extra),
         )
         batches = training_batches(
             requests, batch_size=stage.batch_size, rank=self.engine.rank, processes=processes
@@ -401,10 +433,14 @@ class StageRun:
         warm = (done + 1 / batches) / stage.warmup_epochs if stage.warmup_epochs else 1.0
         return rate * min(1.0, warm)
 
-    def _loader(self, augmentations: Sequence[Any]) -> Loader:
+    def _loader(self, augmentations: Sequence[Any], *, extra: Sequence[Any] = ()) -> Loader:
         recipe = self.session.recipe
         dataset = ClipDataset(
-            self.run.manifest, data=recipe.data, seed=recipe.seed, augmentations=augmentations
+            self.run.manifest,
+            data=recipe.data,
+            seed=recipe.seed,
+            augmentations=augmentations,
+            extra=extra,
         )
         pin_memory = self.engine.device.type == "cuda"
         return Loader(dataset, recipe.data.workers, self.log.info, pin_memory=pin_memory)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kikiwake.errors import RecipeError, WeightsError
 from kikiwake.models._freezing import Freezable, Group
 from kikiwake.models._output import Output
-from kikiwake.models._weights import fill, read_tensors, strip_prefix, without
+from kikiwake.weights import fill, read_tensors, strip_prefix, without
 
 Size = Annotated[int, Field(ge=1)]
 

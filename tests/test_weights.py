@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kikiwake.errors import WeightsError
-from kikiwake.models._weights import load_weights, read_tensors, strip_prefix
+from kikiwake.weights import load_weights, read_tensors, strip_prefix
 
 
 def network() -> nn.Module:

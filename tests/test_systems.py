@@ -1,0 +1,172 @@
+"""Shipped recipes do their whole work, on real recordings in the shape of the data that they are for."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from kikiwake.comparison import compare
+from kikiwake.datasets import prepare
+from kikiwake.evaluation import evaluate
+from kikiwake.prediction import predict
+from kikiwake.predictions import Predictions
+from kikiwake.ranking import rank, score, write_ranked
+from kikiwake.run import open_run
+from kikiwake.training import train
+
+SONG_DIGITS = 6
+
+
+def joined(paths: list[Path]) -> tuple[np.ndarray, int]:
+    parts = [soundfile.read(path, dtype="float32") for path in paths]
+    return np.concatenate([samples for samples, _ in parts]), parts[0][1]
+
+
+@pytest.fixture(scope="module")
+def artist20(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four speakers as artists, five takes of the digits as albums, songs of six digits each."""
+    root = tmp_path_factory.mktemp("artist20")
+    with (data_folder / "fsdd" / "fsdd.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    speakers = sorted({row["speaker"] for row in rows})[:4]
+    lists: dict[str, list[str]] = {"train.json": [], "val.json": []}
+    answers = []
+    for speaker in speakers:
+        for take in range(5):
+            own = [r for r in rows if r["speaker"] == speaker and int(r["index"]) == take]
+            paths = [data_folder / "fsdd" / "audio" / row["filename"] for row in own]
+            for song in range(len(paths) // SONG_DIGITS + 1):
+                chosen = paths[song * 4 : song * 4 + SONG_DIGITS]
+                name = f"./train_val/{speaker}/album{take}/{song:02}.mp3"
+                if take == 4:
+                    answers.append(speaker)
+                    name = f"./test/{len(answers):03}.mp3"
+                else:
+                    lists["val.json" if take == 3 else "train.json"].append(name)
+                path = root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                samples, rate = joined(chosen)
+                soundfile.write(path, samples, rate, format="MP3")
+    for name, songs in lists.items():
+        (root / name).write_text(json.dumps(songs))
+    (root / "answers.json").write_text(json.dumps(answers))
+    prepare(root, root / "clips.csv", dataset="artist20", workers=2)
+    return root
+
+
+@pytest.fixture(scope="module")
+def classical_runs(artist20: Path) -> list[Path]:
+    """The three classical recipes, on short songs in which every speaker says the same words."""
+    runs = []
+    for name, grid in (
+        ("artist20_knn", "fit.grid={n_neighbors: [3, 5], weights: [uniform, distance]}"),
+        ("artist20_random_forest", "fit.grid={n_estimators: [50], max_depth: [null, 10]}"),
+        ("artist20_svm", "fit.grid={C: [1, 10], kernel: [linear, rbf]}"),
+    ):
+        overrides = [f"data.manifest={artist20}/clips.csv", f"run={artist20}/{name}", "fit.folds=3", grid]
+        runs.append(train(name, *overrides, f"data.cache_folder={artist20}/cache").folder)
+    return runs
+
+
+def test_classical_models_tell_artists_apart_and_are_compared(classical_runs, artist20):
+    for folder in classical_runs:
+        found = evaluate(folder, replicates=0)
+        assert found.part == "validation"  # the test songs have no answers in the manifest
+        assert found.scores["accuracy"].value > 0.6
+        assert (folder / "evaluation" / "confusion.png").is_file()
+        assert open_run(folder).fitted_file.is_file()
+    compared = compare(classical_runs, replicates=50)
+    assert compared.best in {folder.name for folder in classical_runs}
+    assert f"best by accuracy: {compared.best}" in str(compared)
+
+
+def test_test_songs_are_named_and_scored(classical_runs, artist20, tmp_path):
+    predict(classical_runs[2], artist20 / "test", out=tmp_path / "preds.csv", workers=1)
+    ranked = rank(Predictions.read(tmp_path / "preds.csv"), top=3, by="mean")
+    assert list(ranked)[:2] == ["001", "002"]
+    assert all(len(set(names)) == 3 for names in ranked.values())
+    write_ranked(ranked, tmp_path / "pred.json")
+    assert "top-1" in str(score(artist20 / "answers.json", tmp_path / "pred.json")).lower()
+
+
+def test_the_fully_convolutional_recipe_trains_and_keeps_its_best_epoch(artist20, tmp_path):
+    run = train(
+        "artist20_fcn",
+        f"data.manifest={artist20}/clips.csv",
+        f"run={tmp_path}/run",
+        "data.crop.seconds=1.5",
+        "data.workers=0",
+        "model.widths=[8, 8, 8, 8, 8]",
+        "stages.train.epochs=3",
+        "stages.train.batch_size=16",
+        f"data.cache_folder={artist20}/cache",
+    )
+    with run.metrics_file.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    scores = [float(row["validation_accuracy"]) for row in rows]
+    kept = [row["kept"] for row in rows].index("True")
+    assert scores[kept] == max(scores)
+    assert evaluate(run, replicates=0).part == "validation"
+
+
+@pytest.fixture(scope="module")
+def fma(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Instruments as tracks of three genres, two tracks an artist, as MP3 with a tracks.csv."""
+    root = tmp_path_factory.mktemp("fma")
+    genres = ["Rock", "Folk", "Electronic"]
+    with (data_folder / "instruments10" / "instruments10.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    instruments = sorted({row["category"] for row in rows})[:3]
+    lines = [",set,set,track,artist", ",split,subset,genre_top,id", "track_id,,,,"]
+    track = 1000
+    for genre, instrument in zip(genres, instruments, strict=True):
+        own = [row for row in rows if row["category"] == instrument]
+        for number in range(16):
+            path = data_folder / "instruments10" / "audio" / own[number]["filename"]
+            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            long = np.resize(samples[:, 0], 4 * rate)
+            path = root / f"{track // 1000:03}" / f"{track:06}.mp3"
+            path.parent.mkdir(exist_ok=True)
+            soundfile.write(path, long, rate, format="MP3")
+            split = ("training", "training", "validation", "test")[number // 2 % 4]
+            lines.append(f"{track},{split},small,{genre},{genre}{number // 2}")
+            track += 1
+    (root / "tracks.csv").write_text("\n".join(lines) + "\n")
+    (root / "001" / "000999.mp3").write_bytes(b"no recording")
+    prepare(
+        root,
+        root / "clips.csv",
+        dataset="fma",
+        workers=2,
+        options={"split": "official", "least_seconds": 3.0},
+    )
+    return root
+
+
+def test_fma_genre_trains_a_new_head_on_a_frozen_backbone_with_extra_examples(fma, tmp_path):
+    run = train(
+        "fma_genre",
+        f"data.manifest={fma}/clips.csv",
+        f"run={tmp_path}/run",
+        "data.crop.seconds=3",
+        "data.workers=0",
+        "model.backbone=resnet18",
+        "model.pretrained=false",
+        "stages.train.epochs=2",
+        "stages.train.batch_size=8",
+        "tracking.wandb=null",
+        f"data.cache_folder={tmp_path}/cache",
+    )
+    log = (run.folder / "log.txt").read_text()
+    assert "24 to train" in log
+    outputs = len(run.manifest.classes)
+    assert f"stage train: 2 epochs, {513 * outputs:,} trainable parameters" in log  # the last layer alone
+    found = evaluate(run, replicates=0)
+    assert found.part == "test"
+    assert (found.folder / "classes.csv").is_file()
+    assert (run.folder / "curves.png").is_file()
