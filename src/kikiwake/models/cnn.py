@@ -13,8 +13,8 @@ from kikiwake.models._backbone import backbone_groups, create_backbone, publishe
 from kikiwake.models._freezing import Freezable, Group
 from kikiwake.models._output import Output
 from kikiwake.models._pooling import PoolingName, create_pooling
-from kikiwake.weights import fill, read_tensors, strip_prefix, without
 from kikiwake.models._widen import widen_inputs
+from kikiwake.weights import fill, read_tensors, strip_prefix, without
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
