@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import json
 import pickle
+import tempfile
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
+import tiny_encoders
 from kikiwake import components
 from kikiwake.models._output import Output
 
@@ -33,15 +37,41 @@ CLASSES_OF_PARTS = [
 EVERY_PART = [*CLASSES_OF_PARTS, *parts("datasets")]
 
 
-def build(family: str, name: str, *, in_channels: int = CHANNELS) -> Any:
-    """The part as its `example` makes it, with weights that are always the same."""
-    example = components.part(family, name).example
+class Example(NamedTuple):
+    """Settings that make a small instance of a part, and the waveforms that it takes."""
+
+    settings: dict[str, Any]
+    sample_rate: int = SAMPLE_RATE
+    channels: int = CHANNELS
+
+
+@cache
+def example(family: str, name: str) -> Example:
+    """A part's own `example`, or, of a part that needs files, one that `tiny_encoders` writes."""
+    settings = components.part(family, name).example
+    if settings is not None:
+        return Example(settings)
+    folder = Path(scratch().name) / name
+    folder.mkdir()
+    return Example(*tiny_encoders.WRITERS[name](folder), channels=1)
+
+
+@cache
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes with this process."""
+    return tempfile.TemporaryDirectory(prefix="kikiwake-parts-")
+
+
+def build(family: str, name: str, *, in_channels: int | None = None) -> Any:
+    """The part as its example makes it, with weights that are always the same."""
+    settings, sample_rate, channels = example(family, name)
+    in_channels = channels if in_channels is None else in_channels
     torch.manual_seed(0)
     made = components.build(
         family,
-        {"name": name, **example},
+        {"name": name, **settings},
         where=name,
-        sample_rate=SAMPLE_RATE,
+        sample_rate=sample_rate,
         in_channels=in_channels,
         num_classes=CLASSES,
     )
@@ -63,6 +93,11 @@ def waveforms(kind: str) -> np.ndarray:
         return np.stack([tone, -tone]).astype(np.float32)
     noise = np.random.default_rng(0).standard_normal((CHANNELS, SAMPLE_RATE), dtype=np.float32)
     return 0.1 * noise
+
+
+def heard(frontend: Any, kind: str) -> np.ndarray:
+    """The waveform in as many channels as a front end takes."""
+    return waveforms(kind)[: getattr(frontend, "in_channels", CHANNELS)]
 
 
 def pictures(kind: str) -> torch.Tensor:
@@ -97,7 +132,7 @@ def use(family: str, part: Any, kind: str = "noise") -> Any:
         )
     if family == "frontends":
         with torch.inference_mode():
-            return part.eval()(torch.from_numpy(np.stack([waveforms(kind)] * BATCH)))
+            return part.eval()(torch.from_numpy(np.stack([heard(part, kind)] * BATCH)))
     if family == "models":
         with torch.inference_mode():
             return part.eval()(inputs(part, kind)).clipwise
@@ -140,7 +175,7 @@ def test_every_key_of_a_recipe_is_explained(family, name):
 
 @pytest.mark.parametrize(("family", "name"), CLASSES_OF_PARTS)
 def test_the_example_is_plain_and_resolves_to_itself(family, name):
-    node = {"name": name, **components.part(family, name).example}
+    node = {"name": name, **example(family, name).settings}
     resolved = components.resolve(family, node, where=name)
     assert json.loads(json.dumps(resolved, allow_nan=False)) == resolved
     assert components.resolve(family, resolved, where=name) == resolved
@@ -195,7 +230,7 @@ def test_front_ends_make_finite_features_of_the_size_they_promise(family, name, 
 @pytest.mark.parametrize(("family", "name"), parts("frontends"))
 def test_front_ends_treat_every_clip_by_itself(family, name):
     part = build(family, name).eval()
-    batch = torch.from_numpy(np.stack([waveforms("noise"), waveforms("tone"), waveforms("silence")]))
+    batch = torch.from_numpy(np.stack([heard(part, kind) for kind in ("noise", "tone", "silence")]))
     with torch.inference_mode():
         together = part(batch)
         alone = torch.cat([part(clip[None]) for clip in batch])

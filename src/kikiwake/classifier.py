@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,10 +52,12 @@ class Classifier(nn.Module):
         return logits.float().sigmoid() if self.multilabel else logits.float().softmax(-1)
 
 
-def build_classifier(recipe: Recipe, *, classes: Sequence[str], pretrained: bool = True) -> Classifier:
+def build_classifier(
+    recipe: Recipe, *, classes: Sequence[str], saved: Mapping[str, Tensor] | None = None
+) -> Classifier:
     """Build the classifier of a recipe; its first weights are a function of the recipe's seed.
 
-    `pretrained`: False leaves out weights from elsewhere, for a model whose own weights are loaded next.
+    `saved`: weights of a trained model that are loaded next: none are taken from elsewhere then.
 
     Raises:
         RecipeError: a part's arguments do not fit each other.
@@ -70,9 +72,10 @@ def build_classifier(recipe: Recipe, *, classes: Sequence[str], pretrained: bool
             where="frontend",
             sample_rate=data.sample_rate,
             in_channels=data.channels,
+            saved=None if saved is None else _below("frontend.", saved),
         )
         node = recipe.model
-        if not pretrained and not recipe.model_is_fitted:
+        if saved is not None and not recipe.model_is_fitted:
             node = {**node, **_without_weights(node)}
         network = components.build(
             "models", node, where="model", in_channels=frontend.out_channels, num_classes=len(classes)
@@ -108,3 +111,8 @@ def _without_weights(node: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that switch off the loading of weights, as far as the part has such settings."""
     blank = {"pretrained": False, "weights": None}
     return {key: value for key, value in blank.items() if key in node}
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): found for name, found in tensors.items() if name.startswith(prefix)}

@@ -183,7 +183,7 @@ def _tried(
     def judge(point: Mapping[str, Any], fold: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
         started = time.perf_counter()
         learn, judged = fold
-        pipeline = _build({**recipe.model, **point}, classes=1).unfitted(seed=_seed(recipe))
+        pipeline = _build({**recipe.model, **point}, classes=1).unfitted(rows=len(learn), seed=_seed(recipe))
         pipeline.fit(rows.vectors[learn], rows.targets[learn])
         value = score(rows.targets[judged], pipeline.predict(rows.vectors[judged]))
         return value, time.perf_counter() - started

@@ -180,8 +180,9 @@ class Run:
                 where=self.folder,
                 remedy="run the same `kikiwake train` command again: it goes on where it stopped",
             )
-        classifier = build_classifier(self.recipe, classes=self.manifest.classes, pretrained=False)
-        load_weights(classifier, read_weights(self.model_file), where=self.model_file)
+        weights = read_weights(self.model_file)
+        classifier = build_classifier(self.recipe, classes=self.manifest.classes, saved=weights)
+        load_weights(classifier, weights, where=self.model_file)
         if self.fitted_file.is_file():
             cast(Any, classifier.network).load(self.fitted_file)
         return classifier.eval()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ CONTRAST_START_HZ = 200.0
 CONTRAST_BANDS = 6
 CONTRAST_SHARE = 0.02
 ROLLOFF_SHARE = 0.85
+TREND_FRAMES = 9
 SILENCE = 1e-10
 """Samples up to this count as 0 when signs are counted; less power than this counts as this in dB."""
 
@@ -122,3 +123,20 @@ def cosine_basis(inputs: int, outputs: int) -> Tensor:
     basis = (math.pi / inputs * order * places).cos() * math.sqrt(2 / inputs)
     basis[0] /= math.sqrt(2)
     return basis.float()
+
+
+def trend(rows: Tensor, *, order: Literal[1, 2]) -> Tensor:
+    """Return the first or second derivative of rows over time: `[R, N]` -> `[R, N]`.
+
+    A straight line or a parabola is fitted to nine frames about each (Savitzky & Golay 1964); the first and
+    last four frames have what is fitted to the nine at their end. Rows of fewer than nine are lengthened.
+    """
+    half = TREND_FRAMES // 2
+    missing = max(0, TREND_FRAMES - rows.shape[1])
+    lengthened = torch.cat([rows, rows[:, -1:].expand(-1, missing)], dim=1)
+    places = torch.arange(-half, half + 1, dtype=torch.float64)
+    powers = torch.stack([places**power for power in range(order + 1)], dim=1)
+    taps = (order * torch.linalg.pinv(powers)[order]).to(rows)
+    inner = lengthened.unfold(1, TREND_FRAMES, 1) @ taps
+    ends = inner[:, :1].expand(-1, half), inner[:, -1:].expand(-1, half)
+    return torch.cat([ends[0], inner, ends[1]], dim=1)[:, : rows.shape[1]]

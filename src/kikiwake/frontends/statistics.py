@@ -16,7 +16,23 @@ from kikiwake.frontends._filterbank import mel_filters
 from kikiwake.frontends._moments import MOMENTS, moments
 from kikiwake.frontends._threads import each_row
 
-Kind = Literal["log_mel", "fma"]
+Kind = Literal[
+    "log_mel",
+    "fma",
+    "chroma_cens",
+    "chroma_cqt",
+    "chroma_stft",
+    "mfcc",
+    "mfcc_delta",
+    "mfcc_delta2",
+    "rmse",
+    "spectral_bandwidth",
+    "spectral_centroid",
+    "spectral_contrast",
+    "spectral_rolloff",
+    "tonnetz",
+    "zcr",
+]
 
 MFCC_BANDS, MFCCS = 128, 20
 
@@ -35,9 +51,15 @@ FMA_ROWS = {
 }
 """What the FMA paper measures over time, and in how many rows; in the order of its table."""
 
+ROWS = {**FMA_ROWS, "mfcc_delta": MFCCS, "mfcc_delta2": MFCCS}
+"""All that can be measured over time."""
+
+_OF_CONSTANT_Q = frozenset({"chroma_cens", "chroma_cqt", "tonnetz"})
+_OF_MFCC = frozenset({"mfcc", "mfcc_delta", "mfcc_delta2"})
+
 
 class Statistics(nn.Module):
-    """Mean and deviation of the log-mel spectrum, or the 518 features of the FMA paper, or both.
+    """Mean and deviation of the log-mel spectrum, the 518 features of the FMA paper, or some of them.
 
     "fma" are those of Defferrard et al. 2017, "FMA: a dataset for music analysis", section 3.3: kurtosis,
     maximum, mean, median, minimum, skew and standard deviation over time of chroma (by Fourier transform, by
@@ -45,12 +67,14 @@ class Statistics(nn.Module):
     centroid, bandwidth, contrast and rolloff, in the order of its table. They are librosa 0.11's, tuning
     estimates included: within 0.01 % of the largest value in most, and within 2 % where levels are rounded or
     near silence (`tests/frontends/test_statistics.py`). In digital silence librosa's constant-Q chroma are
-    those of its resampler's rounding noise; here they are 0.
+    those of its resampler's rounding noise; here they are 0. Beside them there are slope and curvature of the
+    MFCCs over nine frames (`mfcc_delta`, `mfcc_delta2`).
 
     Args:
         sample_rate: of the waveforms, in Hz; supplied by the pipeline.
         in_channels: of the waveforms; supplied by the pipeline. Their vectors follow each other.
-        features: `log_mel` (2 values a band: all means, then all standard deviations), `fma`, or both.
+        features: `log_mel` (2 values a band: all means, then all standard deviations), `fma` (all of the
+            paper), or names of what is measured, such as `mfcc` (7 values a row); in the order given.
         n_fft: length of the Fourier transform and its Hann window in samples.
         hop_length: samples from one frame to the next.
         n_mels: bands of `log_mel`, in dB; MFCCs always come from 128.
@@ -83,19 +107,19 @@ class Statistics(nn.Module):
         n_mels: Annotated[int, Field(ge=1)] = 128,
     ) -> None:
         super().__init__()
-        if len(set(features)) < len(features):
+        parts = [part for kind in features for part in (FMA_ROWS if kind == "fma" else [kind])]
+        if len(set(parts)) < len(parts):
             what = "a kind of features stands twice"
             raise RecipeError(what, where="frontend.features", value=features, remedy="name each once")
         self.sample_rate = sample_rate
-        self.features = features
+        self.parts = parts
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.in_channels = in_channels
         self.n_mels = n_mels
-        if "fma" in features:
-            self._check_rate()
+        self._check_rate()
         frequencies = torch.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
-        self.bands = tuple(contrast_bands(frequencies)) if "fma" in features else ()
+        self.bands = tuple(contrast_bands(frequencies)) if "spectral_contrast" in parts else ()
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.register_buffer("mel", self._mel(n_mels), persistent=False)
@@ -144,57 +168,57 @@ class Statistics(nn.Module):
         frames = nn.functional.pad(waveform, (half, half)).unfold(0, self.n_fft, self.hop_length)
         magnitudes = torch.fft.rfft(frames * self.window).abs()
         power = magnitudes.square()
-        for kind in self.features:
-            if kind == "log_mel":
+        rows = self._rows(waveform, magnitudes, power)
+        for part in self.parts:
+            if part == "log_mel":
                 levels = decibels(self.mel @ power.T).double()
                 yield torch.cat([levels.mean(1), levels.std(1, correction=0)]).float()
             else:
-                rows = self._rows(waveform, magnitudes, power)
-                shortest = min(found.shape[1] for found in rows.values())
-                stacked = torch.cat([rows[name][:, :shortest] for name in FMA_ROWS])
-                table = torch.split(moments(stacked), list(FMA_ROWS.values()), dim=1)
-                yield torch.cat([part.flatten() for part in table]).float()
+                yield moments(rows[part]).flatten().float()
 
     def _rows(self, waveform: Tensor, magnitudes: Tensor, power: Tensor) -> dict[str, Tensor]:
-        """Return all that the FMA paper measures over time: `[rows, N]` by name."""
+        """Return what is wanted of all that can be measured over time: `[rows, N]` by name."""
+        wanted, rows = set(self.parts), dict[str, Tensor]()
         rate, n_fft, hop = self.sample_rate, self.n_fft, self.hop_length
-        step = _chroma.tuning_step(power, sample_rate=rate, n_fft=n_fft)
-        filters = _chroma.chroma_filters(sample_rate=rate, n_fft=n_fft, step=step).to(power.device)
-        step = _chroma.tuning_step(magnitudes, sample_rate=rate, n_fft=n_fft)
-        constant_q = _chroma.constant_q(waveform, sample_rate=rate, hop_length=hop, step=step)
-        classes = _chroma.pitch_classes(constant_q)
-        cens = _chroma.cens(classes)
-        mel = decibels(self.mfcc_mel @ power.T, top_db=80.0)
-        centroid, bandwidth = _descriptors.centroid_and_bandwidth(magnitudes, self.frequencies)
         infinity = float("inf")
-        return {
-            "chroma_cens": cens,
-            "chroma_cqt": _chroma.normalised(classes, order=infinity),
-            "chroma_stft": _chroma.normalised(filters @ power.T, order=infinity),
-            "mfcc": self.cosines @ mel,
-            "rmse": _descriptors.rms(magnitudes, n_fft=n_fft),
-            "spectral_bandwidth": bandwidth,
-            "spectral_centroid": centroid,
-            "spectral_contrast": _descriptors.contrast(magnitudes, self.bands),
-            "spectral_rolloff": _descriptors.rolloff(magnitudes, self.frequencies),
-            "tonnetz": _chroma.tonnetz(cens),
-            "zcr": _descriptors.zero_crossing_rate(waveform, frame_length=n_fft, hop_length=hop),
-        }
+        if "chroma_stft" in wanted:
+            step = _chroma.tuning_step(power, sample_rate=rate, n_fft=n_fft)
+            filters = _chroma.chroma_filters(sample_rate=rate, n_fft=n_fft, step=step).to(power.device)
+            rows["chroma_stft"] = _chroma.normalised(filters @ power.T, order=infinity)
+        if wanted & _OF_CONSTANT_Q:
+            step = _chroma.tuning_step(magnitudes, sample_rate=rate, n_fft=n_fft)
+            constant_q = _chroma.constant_q(waveform, sample_rate=rate, hop_length=hop, step=step)
+            classes = _chroma.pitch_classes(constant_q)
+            rows["chroma_cqt"] = _chroma.normalised(classes, order=infinity)
+            rows["chroma_cens"] = _chroma.cens(classes)
+            rows["tonnetz"] = _chroma.tonnetz(rows["chroma_cens"])
+        if wanted & _OF_MFCC:
+            rows["mfcc"] = self.cosines @ decibels(self.mfcc_mel @ power.T, top_db=80.0)
+            rows["mfcc_delta"] = _descriptors.trend(rows["mfcc"], order=1)
+            rows["mfcc_delta2"] = _descriptors.trend(rows["mfcc"], order=2)
+        if wanted & {"spectral_centroid", "spectral_bandwidth"}:
+            found = _descriptors.centroid_and_bandwidth(magnitudes, self.frequencies)
+            rows["spectral_centroid"], rows["spectral_bandwidth"] = found
+        if "spectral_contrast" in wanted:
+            rows["spectral_contrast"] = _descriptors.contrast(magnitudes, self.bands)
+        if "spectral_rolloff" in wanted:
+            rows["spectral_rolloff"] = _descriptors.rolloff(magnitudes, self.frequencies)
+        if "rmse" in wanted:
+            rows["rmse"] = _descriptors.rms(magnitudes, n_fft=n_fft)
+        if "zcr" in wanted:
+            crossings = _descriptors.zero_crossing_rate(waveform, frame_length=n_fft, hop_length=hop)
+            rows["zcr"] = crossings
+        return rows
 
     def _names(self) -> list[str]:
         names: list[str] = []
-        for kind in self.features:
-            if kind == "log_mel":
-                names += [
-                    f"log_mel_{m}_{band:03}" for m in ("mean", "std") for band in range(1, self.n_mels + 1)
-                ]
-            else:
-                names += [
-                    f"{name}_{moment}_{number:02}"
-                    for name, rows in FMA_ROWS.items()
-                    for moment in MOMENTS
-                    for number in range(1, rows + 1)
-                ]
+        for part in self.parts:
+            kinds, rows = (("mean", "std"), self.n_mels) if part == "log_mel" else (MOMENTS, ROWS[part])
+            names += [
+                f"{part}_{kind}_{row:0{max(2, len(str(rows)))}}"
+                for kind in kinds
+                for row in range(1, rows + 1)
+            ]
         return names
 
     def _mel(self, bands: int) -> Tensor:
@@ -210,13 +234,13 @@ class Statistics(nn.Module):
         return torch.from_numpy(filters)
 
     def _check_rate(self) -> None:
-        needed = 2 * max(
-            _chroma.highest_hz(), _descriptors.CONTRAST_START_HZ * 2 ** (_descriptors.CONTRAST_BANDS - 1)
-        )
+        bands = _descriptors.CONTRAST_START_HZ * 2 ** (_descriptors.CONTRAST_BANDS - 1)
+        highest = {part: _chroma.highest_hz() for part in _OF_CONSTANT_Q} | {"spectral_contrast": bands}
+        needed, part = max((2 * highest.get(part, 0.0), part) for part in self.parts)
         if self.sample_rate <= needed:
             raise RecipeError(
-                "the FMA features look at pitches and bands above half the sample rate",
+                f"{part} looks above half the sample rate",
                 where="data.sample_rate",
                 value=self.sample_rate,
-                remedy=f"set it above {needed:.0f}, or use features: [log_mel]",
+                remedy=f"set it above {needed:.0f}, or name features without {part}",
             )

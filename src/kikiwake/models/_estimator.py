@@ -18,6 +18,11 @@ from kikiwake.models._pooling import mean_over_time
 Folds = Sequence[tuple[np.ndarray, np.ndarray]]
 """Rows to fit on and rows to judge by, of each fold."""
 
+Scaling = Literal["standard", "rank"]
+
+RANKS = 100
+"""Quantiles between which ranks are interpolated."""
+
 LEAST_PROBABILITY = 1e-7
 """A tree or a neighbour says 0 lightly; below this a logarithm would rule a class out for ever."""
 
@@ -32,10 +37,11 @@ _TRUSTED = {
 class Estimator(nn.Module):
     """Base of the models that `kikiwake.fitting` fits instead of training them by gradients.
 
-    Features are averaged over time, scaled to zero mean and unit variance by what the fitted rows show, and
-    classified. A model whose classifier gives no probabilities gets them from temperature scaling on rows
-    that it was not fitted on, which leaves the order of the classes as it is (Guo et al. 2017, "On
-    calibration of modern neural networks").
+    Features are averaged over time, scaled by what the fitted rows show, and classified. `scaling`: to zero
+    mean and unit variance; "rank" replaces each value by its rank among the fitted rows before, so that
+    outliers and skewed features do not outweigh the others. A model whose classifier gives no probabilities
+    gets them from temperature scaling on rows that it was not fitted on, which leaves the order of the
+    classes as it is (Guo et al. 2017, "On calibration of modern neural networks").
 
     Shape: `[B, D, N]` -> clipwise `[B, num_classes]`, logarithms of the probabilities.
     """
@@ -43,8 +49,9 @@ class Estimator(nn.Module):
     takes: ClassVar[Literal["picture", "sequence"]] = "sequence"
     fitted: ClassVar[bool] = True
 
-    def __init__(self, *, num_classes: int) -> None:
+    def __init__(self, *, num_classes: int, scaling: Scaling) -> None:
         super().__init__()
+        self.scaling = scaling
         self.num_classes = num_classes
         self.pipeline: Any = None
 
@@ -52,12 +59,15 @@ class Estimator(nn.Module):
         """Return the unfitted classifier; `jobs`: threads that it may use."""
         raise NotImplementedError
 
-    def unfitted(self, *, seed: int, jobs: int = 1) -> Any:
-        """Return the classifier behind its scaler, so that both are fitted on the same rows."""
+    def unfitted(self, *, rows: int, seed: int, jobs: int = 1) -> Any:
+        """Return the classifier behind its scaler, so that both are fitted on the same `rows` rows."""
         from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
+        from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
-        return make_pipeline(StandardScaler(), self.classifier(seed=seed, jobs=jobs))
+        steps = [StandardScaler(), self.classifier(seed=seed, jobs=jobs)]
+        if self.scaling == "rank":
+            steps.insert(0, QuantileTransformer(n_quantiles=min(RANKS, rows), subsample=None))
+        return make_pipeline(*steps)
 
     def fit(
         self, vectors: np.ndarray, targets: np.ndarray, *, folds: Folds, seed: int, jobs: int = 1
@@ -65,7 +75,7 @@ class Estimator(nn.Module):
         """Fit to rows `vectors` `[R, D]` with class numbers `targets` `[R]`; `folds` are for calibration."""
         from sklearn.calibration import CalibratedClassifierCV
 
-        pipeline = self.unfitted(seed=seed, jobs=jobs)
+        pipeline = self.unfitted(rows=len(vectors), seed=seed, jobs=jobs)
         if not hasattr(pipeline, "predict_proba"):
             pipeline = CalibratedClassifierCV(pipeline, method="temperature", cv=list(folds), ensemble=False)
         self.pipeline = pipeline.fit(vectors, targets)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from kikiwake.models._estimator import Estimator
+from kikiwake.models._estimator import Estimator, Scaling
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -26,8 +26,9 @@ class Forest(Estimator):
         max_features: Literal["sqrt", "log2"] | Share,
         min_samples_leaf: Count,
         class_weight: Literal["balanced"] | None,
+        scaling: Scaling,
     ) -> None:
-        super().__init__(num_classes=num_classes)
+        super().__init__(num_classes=num_classes, scaling=scaling)
         self.settings = {
             "n_estimators": n_estimators,
             "max_depth": max_depth,

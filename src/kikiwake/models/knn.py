@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from kikiwake.models._estimator import Estimator
+from kikiwake.models._estimator import Estimator, Scaling
 
 
 class Knn(Estimator):
@@ -17,6 +17,7 @@ class Knn(Estimator):
         n_neighbors: clips that vote.
         weights: `uniform`, or `distance`: nearer ones count more.
         metric: how far two feature vectors lie apart: `euclidean`, `manhattan` or `cosine`.
+        scaling: of the features: `standard`, or `rank`; see `kikiwake.models._estimator`.
 
     Shape: `[B, D, N]` -> clipwise `[B, num_classes]`.
     """
@@ -30,8 +31,9 @@ class Knn(Estimator):
         n_neighbors: Annotated[int, Field(ge=1)] = 5,
         weights: Literal["uniform", "distance"] = "uniform",
         metric: Literal["euclidean", "manhattan", "cosine"] = "euclidean",
+        scaling: Scaling = "standard",
     ) -> None:
-        super().__init__(num_classes=num_classes)
+        super().__init__(num_classes=num_classes, scaling=scaling)
         self.settings = {"n_neighbors": n_neighbors, "weights": weights, "metric": metric}
 
     def classifier(self, *, seed: int, jobs: int) -> Any:  # noqa: ARG002 - nothing is drawn

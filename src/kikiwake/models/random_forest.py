@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from kikiwake.models._estimator import Scaling
 from kikiwake.models._forest import Count, Forest, Share
 
 
@@ -17,6 +18,7 @@ class RandomForest(Forest):
         max_features: features that a decision is chosen from: `sqrt` or `log2` of all, or a share of them.
         min_samples_leaf: clips that a leaf holds at least.
         class_weight: `balanced` lets each class count as much as every other.
+        scaling: of the features: `standard`, or `rank`; see `kikiwake.models._estimator`.
 
     Shape: `[B, D, N]` -> clipwise `[B, num_classes]`.
     """
@@ -33,6 +35,7 @@ class RandomForest(Forest):
         max_features: Literal["sqrt", "log2"] | Share = "sqrt",
         min_samples_leaf: Count = 1,
         class_weight: Literal["balanced"] | None = None,
+        scaling: Scaling = "standard",
     ) -> None:
         super().__init__(
             num_classes=num_classes,
@@ -41,4 +44,5 @@ class RandomForest(Forest):
             max_features=max_features,
             min_samples_leaf=min_samples_leaf,
             class_weight=class_weight,
+            scaling=scaling,
         )

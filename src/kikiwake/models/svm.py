@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from kikiwake.models._estimator import Estimator
+from kikiwake.models._estimator import Estimator, Scaling
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -20,6 +20,7 @@ class Svm(Estimator):
         kernel: `linear`, or `rbf` for curved borders.
         gamma: of the rbf kernel: `scale` (1 / (D * variance)), `auto` (1 / D), or a number.
         class_weight: `balanced` lets each class count as much as every other.
+        scaling: of the features: `standard`, or `rank`; see `kikiwake.models._estimator`.
 
     Shape: `[B, D, N]` -> clipwise `[B, num_classes]`.
     """
@@ -34,8 +35,9 @@ class Svm(Estimator):
         kernel: Literal["linear", "rbf"] = "rbf",
         gamma: Literal["scale", "auto"] | Positive = "scale",
         class_weight: Literal["balanced"] | None = None,
+        scaling: Scaling = "standard",
     ) -> None:
-        super().__init__(num_classes=num_classes)
+        super().__init__(num_classes=num_classes, scaling=scaling)
         self.settings = {"C": C, "kernel": kernel, "gamma": gamma, "class_weight": class_weight}
 
     def classifier(self, *, seed: int, jobs: int) -> Any:  # noqa: ARG002 - it has no use for them
