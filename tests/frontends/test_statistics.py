@@ -12,7 +12,8 @@ import soundfile
 import torch
 
 from kikiwake.errors import RecipeError
-from kikiwake.frontends._chroma import tuning_step
+from kikiwake.frontends._chroma import tuning_steps
+from kikiwake.frontends._descriptors import contrast, contrast_bands, zero_crossing_rate
 from kikiwake.frontends._moments import MOMENTS, moments
 from kikiwake.frontends.statistics import FMA_ROWS, Statistics
 
@@ -134,9 +135,10 @@ def test_a_tone_gives_what_is_known_of_it():
 def test_tuning_is_found(cents):
     chord = sum(tone(440.0 * 2 ** ((semitones + cents / 100) / 12)) for semitones in (0, 3, 7))
     spectrum = np.abs(librosa.stft(np.asarray(chord), n_fft=2048)).T.copy()
-    found = tuning_step(torch.from_numpy(spectrum), sample_rate=RATE, n_fft=2048)
-    assert found == pytest.approx(cents, abs=5)
-    assert found / 100 == pytest.approx(librosa.estimate_tuning(S=spectrum.T, sr=RATE), abs=1e-9)
+    steps = tuning_steps(torch.from_numpy(spectrum) ** 2, sample_rate=RATE, n_fft=2048)
+    assert steps[0] == pytest.approx(cents, abs=5)
+    theirs = [librosa.estimate_tuning(S=spectrum.T**exponent, sr=RATE) for exponent in (1, 2)]
+    assert np.array(steps) / 100 == pytest.approx(theirs, abs=1e-9)
 
 
 def test_moments_are_scipys():
@@ -144,6 +146,51 @@ def test_moments_are_scipys():
     assert moments(torch.from_numpy(rows)).numpy() == pytest.approx(moments_of_scipy(rows))
     constant = moments(torch.full((1, 9), 0.3))
     assert constant[:, 0].tolist() == pytest.approx([0, 0.3, 0.3, 0.3, 0.3, 0, 0])
+
+
+@pytest.mark.parametrize("n_fft", [222, 2048, 8192])
+@pytest.mark.parametrize("levels", [3, 10_000])
+def test_peaks_and_valleys_are_those_of_sorted_bands(n_fft, levels):
+    bands = tuple(contrast_bands(torch.arange(n_fft // 2 + 1) * (RATE / n_fft)))
+    power = np.random.default_rng(0).integers(1, levels, (7, n_fft // 2 + 1)).astype(np.float32)
+    expected = []
+    for first, end, count in bands:
+        ordered = np.sort(np.sqrt(power[:, first:end]), axis=1)
+        expected.append(10 * np.log10(ordered[:, -count:].mean(1) / ordered[:, :count].mean(1)))
+    found = contrast(torch.from_numpy(power), bands)
+    assert found.numpy() == pytest.approx(np.stack(expected), abs=1e-4)
+
+
+def test_crossings_are_counted_inside_each_frame():
+    samples = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
+    samples[1000:2000] = 0.0
+    for frame, hop in [(2048, 512), (1000, 448), (64, 192)]:
+        found = zero_crossing_rate(torch.from_numpy(samples), frame_length=frame, hop_length=hop)
+        theirs = librosa.feature.zero_crossing_rate(samples, frame_length=frame, hop_length=hop)
+        assert found.numpy() == pytest.approx(theirs, abs=1e-7)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_vectors_are_plain_float32_whatever_mode_they_are_made_in(threads):
+    part = Statistics(sample_rate=RATE, in_channels=1, features=("log_mel", "fma"))
+    clips = torch.from_numpy(np.stack([tone(hertz, seconds=0.3) for hertz in (300, 800)]))[:, None]
+    expected = part(clips)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(part(clips), expected)
+        with torch.inference_mode():
+            assert torch.equal(part(clips), expected)
+        trained = part(clips.clone().requires_grad_())
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(trained, expected)
+    assert expected.dtype == torch.float32
+    assert not trained.requires_grad
+    weights = torch.ones(1, part.out_channels, requires_grad=True)
+    (weights @ trained[0]).sum().backward()  # refused for a tensor of inference mode
+    assert torch.equal(weights.grad, expected[0].T)
 
 
 @pytest.mark.parametrize("samples", [1, 100, 2047, 44_100])
@@ -184,9 +231,15 @@ def test_channels_follow_each_other_and_names_say_which_is_which():
     assert apart[1][place] == pytest.approx(900, rel=0.05)
 
 
+@pytest.mark.filterwarnings("ignore:.*mel filters are empty")
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(RecipeError, match=r"data\.sample_rate.*above 12800"):
         Statistics(sample_rate=12_000, in_channels=1)
     Statistics(sample_rate=8_000, in_channels=1, features=("log_mel",))
+    with pytest.raises(RecipeError, match=r"frontend\.n_fft.*at least 222"):
+        Statistics(sample_rate=RATE, in_channels=1, n_fft=128)
+    least = Statistics(sample_rate=RATE, in_channels=1, n_fft=222)
+    assert least(torch.from_numpy(tone(440.0))[None, None]).isfinite().all()
+    Statistics(sample_rate=RATE, in_channels=1, n_fft=128, features=("log_mel",), n_mels=4)
     with pytest.raises(RecipeError, match="twice"):
         Statistics(sample_rate=RATE, in_channels=1, features=("fma", "fma"))

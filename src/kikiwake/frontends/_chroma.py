@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ PITCHES = 12
 SMOOTHING_FRAMES = 41
 
 _LOWEST_HZ, _HIGHEST_HZ = 150.0, 4000.0
-_REACH, _AT_ONCE = 95, 64
+_ODD_TAPS, _AT_ONCE = 24, 32
 _RESOLUTION = 100
 """Tuning is told in hundredths of a semitone."""
 
@@ -30,36 +29,46 @@ def normalised(values: Tensor, *, order: float) -> Tensor:
     return values / torch.where(norms > torch.finfo(values.dtype).tiny, norms, 1.0)
 
 
-def tuning_step(spectrum: Tensor, *, sample_rate: int, n_fft: int) -> int:
+def tuning_steps(power: Tensor, *, sample_rate: int, n_fft: int) -> tuple[int, int]:
     """Return by how many hundredths of a semitone a recording is tuned above 440 Hz, from -50 to 49.
 
     Local maxima of the spectrum between 150 and 4000 Hz, from a tenth of their frame's largest value on, are
     placed by parabolic interpolation; of those that are louder than half of them, the most frequent deviation
-    from the nearest semitone counts.
+    from the nearest semitone counts. The first step is found in magnitudes, the second in power.
 
-    Shape: spectrum `[N, F]`, magnitudes or powers of one recording.
+    Shape: power `[N, F]` of one recording.
     """
     first = max(1, math.ceil(_LOWEST_HZ * n_fft / sample_rate))
-    end = min(math.ceil(_HIGHEST_HZ * n_fft / sample_rate), spectrum.shape[-1] - 1)
-    near = spectrum[:, first - 1 : end + 1].contiguous()
-    left, here, right = near[:, :-2], near[:, 1:-1], near[:, 2:]
-    quiet = 0.1 * spectrum.amax(-1, keepdim=True)
-    # What is not above `quiet` counts as nothing: a peak beside it is a peak though it may not be the higher.
-    peaks = (here > quiet) & ((here > left) | (left <= quiet)) & ((here >= right) | (right <= quiet))
+    end = min(math.ceil(_HIGHEST_HZ * n_fft / sample_rate), power.shape[-1] - 1)
+    near = power[:, first - 1 : end + 1].sqrt()
+    largest = power.amax(-1, keepdim=True).sqrt()
+    peaks = near > 0.1 * largest
+    peaks[:, 1:-1] &= (near[:, 1:-1] > near[:, :-2]) & (near[:, 1:-1] >= near[:, 2:])
+    peaks[:, [0, -1]] = False
     at = peaks.flatten().nonzero()[:, 0]
-    if not len(at):
+    bins = first - 1 + at % near.shape[1]
+    sides = torch.stack([near.view(-1)[at + side] for side in (-1, 0, 1)])
+    of_magnitudes = _commonest_step(bins, sides, bin_hz=sample_rate / n_fft)
+    # A tenth of the power is 0.32 of the magnitude: what is left are peaks of the power.
+    loud = (near > math.sqrt(0.1) * largest).view(-1)[at]
+    return of_magnitudes, _commonest_step(bins[loud], sides[:, loud].square(), bin_hz=sample_rate / n_fft)
+
+
+def _commonest_step(bins: Tensor, sides: Tensor, *, bin_hz: float) -> int:
+    """Return the commonest deviation from a semitone, in hundredths, of the louder half of the peaks.
+
+    Shape: bins `[P]`; sides, the values before, at and behind each peak: `[3, P]`.
+    """
+    if not len(bins):
         return 0
-    frame, place = at // (end - first), at % (end - first)
-    middle_of_three = frame * near.shape[1] + place + 1
-    before, peak, after = (near.view(-1)[middle_of_three + step] for step in (-1, 0, 1))
+    before, peak, after = sides
     slope, bend = (after - before) / 2, after + before - 2 * peak
     shift = torch.where(slope.abs() < bend.abs(), -slope / bend, 0.0)
     height = peak + 0.5 * slope * shift
-    pitch = (first + place + shift) * (sample_rate / n_fft)
-    ordered = height.sort().values
-    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-    octaves = (pitch[height >= middle].double() / A0_HZ).log2()
-    residual = (PITCHES * octaves).remainder(1.0)
+    # Of an even number, those that reach the mean of the middle two are those that reach the upper one.
+    loud = height >= height.kthvalue(len(height) // 2 + 1).values
+    places = bins[loud] + shift[loud].double()
+    residual = (PITCHES * (places * (bin_hz / A0_HZ)).log2()).remainder(1.0)
     residual = torch.where(residual >= 0.5, residual - 1.0, residual)
     edges = torch.linspace(-0.5, 0.5, _RESOLUTION + 1, dtype=torch.float64, device=residual.device)
     steps = (torch.bucketize(residual, edges, right=True) - 1).clamp(max=_RESOLUTION - 1)
@@ -85,17 +94,6 @@ def chroma_filters(*, sample_rate: int, n_fft: int, step: int) -> Tensor:
     return weights.roll(-3, dims=0)[:, : 1 + n_fft // 2].float()
 
 
-class Wavelets(NamedTuple):
-    """One octave's filters in the frequency domain; every octave has the same at its own sample rate.
-
-    Shape: real, imaginary `[n_fft // 2 + 1, 12]`.
-    """
-
-    n_fft: int
-    real: Tensor
-    imaginary: Tensor
-
-
 def halvings(sample_rate: int, hop_length: int) -> int:
     """Return how often the waveform is halved in rate before the highest octave is looked at."""
     spare = max(0, math.ceil(math.log2(sample_rate / 2 / highest_hz())) - 2)
@@ -115,12 +113,14 @@ def _relative_bandwidth() -> float:
 
 
 @lru_cache(maxsize=2 * _RESOLUTION)
-def wavelets(*, sample_rate: float, step: int) -> Wavelets:
-    """Return the filters of the highest octave; `step`: of the tuning.
+def wavelets(*, sample_rate: float, step: int) -> Tensor:
+    """Return the filters of the highest octave, `[n_fft, 24]`: 12 real, 12 imaginary parts.
+
+    Every octave has the same at its own sample rate. `step`: of the tuning.
 
     Complex tones under Hann windows of as many periods at every pitch (Brown 1991, "Calculation of a constant
     Q spectral transform"), scaled so that the length of the window does not show in the energy, and with the
-    hundredth of their magnitude that is spread thinnest left out.
+    hundredth of the magnitude of their spectrum that is spread thinnest left out.
     """
     tuned = C1_HZ * 2.0 ** (step / _RESOLUTION / PITCHES)
     pitches = [tuned * 2.0 ** (OCTAVES - 1 + pitch / PITCHES) for pitch in range(PITCHES)]
@@ -138,25 +138,32 @@ def wavelets(*, sample_rate: float, step: int) -> Wavelets:
         ordered = size.sort().values
         thin = (ordered.cumsum(0) / ordered.sum() < 0.01).sum()
         rows.append(torch.where(size >= ordered[thin], row, 0.0))
-    basis = torch.stack(rows, dim=1)
-    return Wavelets(n_fft, basis.real.float().contiguous(), basis.imag.float().contiguous())
+    # The sum of a spectrum's products with a row is that of the frame with the row's Fourier transform, and
+    # so few filters are sooner multiplied than the frame is transformed.
+    basis = torch.fft.fft(torch.stack(rows), n=n_fft).T
+    return torch.cat([basis.real, basis.imag], dim=1).float()
 
 
 @lru_cache(maxsize=1)
 def _half_band() -> Tensor:
-    """Return the low pass before every second sample is dropped, for many results at once.
+    """Return the low pass before every second sample is dropped, as it weights the odd samples.
 
-    It falls by 110 dB from 0.42 to 0.58 of half the rate that it works at, so that what it lets pass too much
-    comes back above 0.8 of half the new rate: far from the filters of an octave, which end at 0.4.
+    It falls by 110 dB from a third to two thirds of half the rate that it works at, so that what it lets pass
+    too much comes back above two thirds of half the new rate: far from the filters of an octave, which end at
+    0.4.
 
-    Shape: `[_REACH + 2 * (_AT_ONCE - 1), _AT_ONCE]`: a column a result, each two samples further down.
+    Of the even samples, such a filter weights the one in its middle only, by half.
+
+    Shape: `[_ODD_TAPS + _AT_ONCE - 1, _AT_ONCE]`: a column a result, each a sample further down.
     """
-    places = torch.arange(_REACH, dtype=torch.float64) - _REACH // 2
-    window = torch.kaiser_window(_REACH, periodic=False, beta=12.0, dtype=torch.float64)
-    taps = torch.sinc(places / 2) * window
-    columns = torch.zeros(_REACH + 2 * (_AT_ONCE - 1), _AT_ONCE)
+    length = 2 * _ODD_TAPS - 1
+    places = torch.arange(length, dtype=torch.float64) - length // 2
+    window = torch.kaiser_window(length, periodic=False, beta=12.0, dtype=torch.float64)
+    taps = (torch.sinc(places / 2) * window)[::2]
+    taps = 0.5 * taps / taps.sum()
+    columns = torch.zeros(_ODD_TAPS + _AT_ONCE - 1, _AT_ONCE)
     for column in range(_AT_ONCE):
-        columns[2 * column : 2 * column + _REACH, column] = (taps / taps.sum()).float()
+        columns[column : column + _ODD_TAPS, column] = taps.float()
     return columns
 
 
@@ -165,10 +172,11 @@ def _halved(waveform: Tensor) -> Tensor:
     count = math.ceil(len(waveform) / 2)
     rows = math.ceil(count / _AT_ONCE)
     columns = _half_band().to(waveform.device)
-    needed = (rows - 1) * 2 * _AT_ONCE + len(columns)
-    padded = functional.pad(waveform, (_REACH // 2, needed - _REACH // 2 - len(waveform)))
-    found = padded.unfold(0, len(columns), 2 * _AT_ONCE) @ columns
-    return found.flatten()[:count]
+    odd = waveform[1::2]
+    before = _ODD_TAPS // 2
+    padded = functional.pad(odd, (before, rows * _AT_ONCE + _ODD_TAPS - 1 - before - len(odd)))
+    found = padded.unfold(0, len(columns), _AT_ONCE) @ columns
+    return found.flatten()[:count].add_(waveform[::2], alpha=0.5)
 
 
 def constant_q(waveform: Tensor, *, sample_rate: int, hop_length: int, step: int) -> Tensor:
@@ -183,20 +191,20 @@ def constant_q(waveform: Tensor, *, sample_rate: int, hop_length: int, step: int
     for _ in range(early):
         waveform = _halved(waveform)
     hop = hop_length >> early
-    n_fft, real, imaginary = wavelets(sample_rate=sample_rate / 2**early, step=step)
+    filters = wavelets(sample_rate=sample_rate / 2**early, step=step).to(waveform.device)
+    n_fft = len(filters)
     frames = 1 + waveform.shape[-1] // hop
     octaves = []
     for octave in range(OCTAVES):
         waveform = _halved(waveform) if octave else waveform
         missing = (frames - 1) * (hop >> octave) + n_fft - n_fft // 2 - waveform.shape[-1]
         padded = functional.pad(waveform, (n_fft // 2, max(0, missing)))
-        # Windows at lower pitches are longer, and so is what they collect.
-        octaves.append(padded.unfold(0, n_fft, hop >> octave)[:frames] * 2.0 ** ((octave + early) / 2))
-    spectra = torch.fft.rfft(torch.stack(octaves[::-1]))
-    across, up = spectra.real, spectra.imag
-    real, imaginary = real.to(waveform.device), imaginary.to(waveform.device)
-    found = torch.hypot(across @ real - up @ imaginary, across @ imaginary + up @ real)
-    return found.transpose(1, 2).reshape(OCTAVES * PITCHES, frames)
+        octaves.append(padded.unfold(0, n_fft, hop >> octave)[:frames] @ filters)
+    found = torch.stack(octaves[::-1]).transpose(1, 2)
+    energy = found[:, :PITCHES].square() + found[:, PITCHES:].square()
+    # Windows at lower pitches are longer, and so is what they collect.
+    longer = 2.0 ** torch.arange(early + OCTAVES - 1, early - 1, -1, device=energy.device)
+    return energy.mul_(longer[:, None, None]).sqrt_().reshape(OCTAVES * PITCHES, frames)
 
 
 def pitch_classes(constant_q_magnitudes: Tensor) -> Tensor:
@@ -212,9 +220,9 @@ def cens(chroma: Tensor) -> Tensor:
     shares = normalised(chroma, order=1)
     coarse = sum(0.25 * (shares > level).to(chroma.dtype) for level in (0.4, 0.2, 0.1, 0.05))
     window = torch.hann_window(SMOOTHING_FRAMES + 2, periodic=False, device=chroma.device)
-    window = (window / window.sum())[None, None]
     reach = (SMOOTHING_FRAMES + 2) // 2
-    smooth = functional.conv1d(torch.as_tensor(coarse)[:, None], window, padding=reach)[:, 0]
+    padded = functional.pad(torch.as_tensor(coarse), (reach, reach))
+    smooth = padded.unfold(-1, len(window), 1) @ (window / window.sum())
     return normalised(smooth, order=2)
 
 

@@ -32,9 +32,8 @@ def decibels(power: Tensor, *, top_db: float | None = None) -> Tensor:
     return torch.maximum(levels, levels.amax(dim=(-2, -1), keepdim=True) - top_db)
 
 
-def rms(magnitudes: Tensor, *, n_fft: int) -> Tensor:
-    """Return the root mean square of each frame by Parseval's theorem: `[..., 1, N]`."""
-    power = magnitudes.square()
+def rms(power: Tensor, *, n_fft: int) -> Tensor:
+    """Return the root mean square of each frame by Parseval's theorem: power to `[..., 1, N]`."""
     ends = power[..., 0] + (power[..., -1] if n_fft % 2 == 0 else 0.0)
     return (2 * (power.sum(-1) - 0.5 * ends)).sqrt().div(n_fft)[..., None, :]
 
@@ -45,15 +44,16 @@ def zero_crossing_rate(waveform: Tensor, *, frame_length: int, hop_length: int) 
     Shape: waveform `[T]`.
     """
     half = frame_length // 2
-    padded = functional.pad(waveform[None], (half, half), mode="replicate")[0]
-    negative = padded < -SILENCE
-    changes = (negative[..., 1:] != negative[..., :-1]).to(torch.int32)
-    before = functional.pad(changes.cumsum(-1, dtype=torch.int32), (1, 0))
-    frames = 1 + (padded.shape[-1] - frame_length) // hop_length
-    starts = torch.arange(frames, device=waveform.device) * hop_length
-    return (
-        (before[..., starts + frame_length - 1] - before[..., starts]).float().div(frame_length)[..., None, :]
-    )
+    negative = waveform < -SILENCE
+    # The first and the last sample go on for ever, so that no sign differs before and behind the clip.
+    changes = functional.pad(negative[1:] != negative[:-1], (half, half + 1))
+    frames = 1 + (len(changes) - frame_length) // hop_length
+    block = math.gcd(frame_length, hop_length)
+    counts = changes[: len(changes) // block * block].view(-1, block).sum(-1, dtype=torch.int32)
+    a_frame = counts.unfold(0, frame_length // block, hop_length // block)[:frames].sum(-1)
+    # The change from a frame's last sample to the next frame's first is in neither.
+    between = changes[frame_length - 1 :: hop_length][:frames]
+    return (a_frame - between.to(a_frame)).float().div(frame_length)[None]
 
 
 def centroid_and_bandwidth(magnitudes: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,18 +61,20 @@ def centroid_and_bandwidth(magnitudes: Tensor, frequencies: Tensor) -> tuple[Ten
 
     Shape: frequencies `[F]`.
     """
-    total = magnitudes.sum(-1, keepdim=True)
-    shares = magnitudes / torch.where(total > torch.finfo(total.dtype).tiny, total, 1.0)
-    centre = shares @ frequencies
-    spread = (shares * (frequencies - centre[..., None]).square()).sum(-1).sqrt()
+    total = magnitudes.sum(-1)
+    total = torch.where(total > torch.finfo(total.dtype).tiny, total, 1.0)
+    centre = magnitudes @ frequencies / total
+    # Not the mean square less the squared mean, whose difference has no digits left for a high tone.
+    squares = (frequencies - centre[..., None]).square_()
+    spread = (squares.mul_(magnitudes).sum(-1) / total).sqrt()
     return centre[..., None, :], spread[..., None, :]
 
 
 def rolloff(magnitudes: Tensor, frequencies: Tensor) -> Tensor:
     """Return the frequency in Hz below which lies 85 % of the magnitude: `[..., 1, N]`."""
     running = magnitudes.cumsum(-1)
-    below = (running < ROLLOFF_SHARE * running[..., -1:]).sum(-1)
-    return frequencies[below.clamp(max=len(frequencies) - 1)][..., None, :]
+    reached = torch.searchsorted(running, ROLLOFF_SHARE * running[..., -1:])[..., 0]
+    return frequencies[reached.clamp(max=len(frequencies) - 1)][..., None, :]
 
 
 class Band(NamedTuple):
@@ -98,22 +100,37 @@ def contrast_bands(frequencies: Tensor) -> Iterator[Band]:
         yield Band(first, end - (number < CONTRAST_BANDS), count)
 
 
-def contrast(magnitudes: Tensor, bands: tuple[Band, ...]) -> Tensor:
-    """Return how far the peaks of each band stand above its valleys, in dB: `[..., 7, N]`.
+def contrast(power: Tensor, bands: tuple[Band, ...]) -> Tensor:
+    """Return how far the peaks of each band stand above its valleys: `[N, F]` -> `[7, N]`.
+
+    Both are mean magnitudes, of which librosa, and this, takes dB as if they were power.
 
     Jiang et al. 2002, "Music type classification by spectral contrast feature".
     """
-    peaks, valleys = [], []
-    for first, end, count in bands:
-        band = magnitudes[..., first:end]
-        if count == 1:
-            peaks.append(band.amax(-1))
-            valleys.append(band.amin(-1))
-        else:
-            peaks.append(band.topk(count, sorted=False).values.mean(-1))
-            valleys.append(band.topk(count, largest=False, sorted=False).values.mean(-1))
-    loud, quiet = (decibels(torch.stack(rows, dim=-2), top_db=80.0) for rows in (peaks, valleys))
-    return loud - quiet
+    peaks, valleys = (
+        torch.stack([_mean_extreme(power[:, first:end], count, largest) for first, end, count in bands])
+        for largest in (True, False)
+    )
+    return decibels(peaks, top_db=80.0) - decibels(valleys, top_db=80.0)
+
+
+def _mean_extreme(band: Tensor, count: int, largest: bool) -> Tensor:
+    """Return the mean magnitude of the `count` largest or smallest powers of each row: `[N, F]` -> `[N]`.
+
+    The largest values lie in those groups of bins that have the largest maxima: at most `count` groups, which
+    leaves a third of the values to look at.
+    """
+    if count == 1:
+        return (band.amax(-1) if largest else band.amin(-1)).sqrt()
+    width = band.shape[1]
+    size = max(1, round(math.sqrt(width / count)))
+    groups = width // size
+    grouped = band[:, : size * groups].view(-1, size, groups)
+    extremes = grouped.amax(1) if largest else grouped.amin(1)
+    chosen = extremes.topk(count, largest=largest, sorted=False).indices
+    candidates = grouped.gather(2, chosen[:, None].expand(-1, size, -1)).flatten(1)
+    candidates = torch.cat([candidates, band[:, size * groups :]], dim=1)
+    return candidates.topk(count, largest=largest, sorted=False).values.sqrt().mean(-1)
 
 
 def cosine_basis(inputs: int, outputs: int) -> Tensor:

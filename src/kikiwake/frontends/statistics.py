@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from kikiwake.errors import RecipeError
 from kikiwake.frontends import _chroma, _descriptors
 from kikiwake.frontends._descriptors import contrast_bands, cosine_basis, decibels
-from kikiwake.frontends._filterbank import mel_filters
+from kikiwake.frontends._filterbank import Block, blocks, mel_filters
 from kikiwake.frontends._moments import MOMENTS, moments
 from kikiwake.frontends._threads import each_row
 
@@ -54,8 +55,18 @@ FMA_ROWS = {
 ROWS = {**FMA_ROWS, "mfcc_delta": MFCCS, "mfcc_delta2": MFCCS}
 """All that can be measured over time."""
 
+_OF_MAGNITUDES = frozenset({"spectral_bandwidth", "spectral_centroid", "spectral_rolloff"})
 _OF_CONSTANT_Q = frozenset({"chroma_cens", "chroma_cqt", "tonnetz"})
 _OF_MFCC = frozenset({"mfcc", "mfcc_delta", "mfcc_delta2"})
+
+
+_SAMPLES_AT_ONCE = 1 << 17
+"""Windowed samples that one step takes on a CPU: 512 KiB, so that its results are still in the cache."""
+
+
+def _in_blocks(filters: Tensor, parts: list[Block], power: Tensor) -> Tensor:
+    """Return the power in each band, leaving out what filters weight with 0: `[N, F]` -> `[bands, N]`."""
+    return torch.cat([filters[part.filters, part.bins] @ power[:, part.bins].T for part in parts])
 
 
 class Statistics(nn.Module):
@@ -65,10 +76,14 @@ class Statistics(nn.Module):
     maximum, mean, median, minimum, skew and standard deviation over time of chroma (by Fourier transform, by
     constant-Q transform, and energy normalised), tonnetz, MFCC, RMS, zero crossing rate, and spectral
     centroid, bandwidth, contrast and rolloff, in the order of its table. They are librosa 0.11's, tuning
-    estimates included: within 0.01 % of the largest value in most, and within 2 % where levels are rounded or
-    near silence (`tests/frontends/test_statistics.py`). In digital silence librosa's constant-Q chroma are
-    those of its resampler's rounding noise; here they are 0. Beside them there are slope and curvature of the
-    MFCCs over nine frames (`mfcc_delta`, `mfcc_delta2`).
+    estimates included. Measured on 80 clips of ESC-10, relative to the largest value of a feature in a clip
+    (all but skew and kurtosis): without the constant-Q transform they differ by less than 0.004 %, only the
+    contrast by 0.04 % in 95 % of values and 3 % at most, where valleys are rounding noise. Constant-Q chroma,
+    CENS and tonnetz differ by 0.0003 % in the median, 0.07 % in 95 % and 3 % at most in clips without digital
+    silence. With it, librosa's are those of its resampler's rounding noise, and here they are 0: there 5 % of
+    values differ by a third or more.
+
+    Beside them there are slope and curvature of the MFCCs over nine frames (`mfcc_delta`, `mfcc_delta2`).
 
     Args:
         sample_rate: of the waveforms, in Hz; supplied by the pipeline.
@@ -117,13 +132,15 @@ class Statistics(nn.Module):
         self.hop_length = hop_length
         self.in_channels = in_channels
         self.n_mels = n_mels
-        self._check_rate()
+        self._check_resolution()
         frequencies = torch.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
         self.bands = tuple(contrast_bands(frequencies)) if "spectral_contrast" in parts else ()
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.register_buffer("mel", self._mel(n_mels), persistent=False)
         self.register_buffer("mfcc_mel", self._mel(MFCC_BANDS), persistent=False)
+        self.mel_blocks = blocks(self.mel.numpy())
+        self.mfcc_blocks = blocks(self.mfcc_mel.numpy())
         self.register_buffer("cosines", cosine_basis(MFCC_BANDS, MFCCS), persistent=False)
         self.out_channels = in_channels * len(self._names())
 
@@ -139,7 +156,6 @@ class Statistics(nn.Module):
         """Return 1: there is one vector a clip."""
         return 1
 
-    @torch.no_grad()
     def forward(self, waveform: Tensor, *, lengths: Tensor | None = None) -> Tensor:
         """Return the vectors of a batch: `[B, C, T]` -> `[B, out_channels, 1]`.
 
@@ -147,64 +163,92 @@ class Statistics(nn.Module):
         """
         batch, channels, samples = waveform.shape
         ends = [samples] * batch if lengths is None else lengths.tolist()
-        rows = waveform.float().reshape(batch * channels, samples)
-        found: dict[int, Tensor] = {}
+        rows = waveform.detach().float().reshape(batch * channels, samples)
+        vectors = rows.new_empty(len(rows), self.out_channels // self.in_channels)
 
         def compute(row: int) -> None:
             end = max(1, int(ends[row // channels]))
-            found[row] = torch.cat(list(self._values(rows[row, :end])))
+            # A thread has modes of its own. Inference mode saves a tenth of the time.
+            with torch.inference_mode(), torch.autocast(rows.device.type, enabled=False):
+                vectors[row] = torch.cat(list(self._values(rows[row, :end])))
 
-        with torch.autocast(waveform.device.type, enabled=False):
-            if waveform.device.type == "cpu":
-                each_row(compute, len(rows))
-            else:
-                for row in range(len(rows)):
-                    compute(row)
-        return torch.stack([found[row] for row in range(len(rows))]).reshape(batch, self.out_channels, 1)
+        if rows.device.type == "cpu":
+            each_row(compute, len(rows))
+        else:
+            for row in range(len(rows)):
+                compute(row)
+        return vectors.view(batch, self.out_channels, 1)
 
     def _values(self, waveform: Tensor) -> Iterator[Tensor]:
         """Yield the values of each kind of one channel of one clip. Shape: `[T]` -> `[D]`."""
-        half = self.n_fft // 2
-        frames = nn.functional.pad(waveform, (half, half)).unfold(0, self.n_fft, self.hop_length)
-        magnitudes = torch.fft.rfft(frames * self.window).abs()
-        power = magnitudes.square()
-        rows = self._rows(waveform, magnitudes, power)
+        power, of_magnitudes = self._spectra(waveform)
+        rows = self._rows(waveform, power) | of_magnitudes
+        measured = [part for part in self.parts if part != "log_mel"]
+        found: dict[str, Tensor] = {}
+        if measured:
+            stacked = torch.cat([rows[part][:, : len(power)] for part in measured])
+            tables = torch.split(moments(stacked), [ROWS[part] for part in measured], dim=1)
+            found.update(zip(measured, tables, strict=True))
         for part in self.parts:
             if part == "log_mel":
-                levels = decibels(self.mel @ power.T).double()
+                levels = decibels(_in_blocks(self.mel, self.mel_blocks, power)).double()
                 yield torch.cat([levels.mean(1), levels.std(1, correction=0)]).float()
             else:
-                yield moments(rows[part]).flatten().float()
+                yield found[part].flatten().float()
 
-    def _rows(self, waveform: Tensor, magnitudes: Tensor, power: Tensor) -> dict[str, Tensor]:
-        """Return what is wanted of all that can be measured over time: `[rows, N]` by name."""
+    def _spectra(self, waveform: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the power of every bin, `[N, F]`, and by name what weights all magnitudes, `[1, N]` each.
+
+        The magnitudes themselves never leave a CPU's cache.
+        """
+        half = self.n_fft // 2
+        frames = nn.functional.pad(waveform, (half, half)).unfold(0, self.n_fft, self.hop_length)
+        power = waveform.new_empty(len(frames), half + 1)
+        found: dict[str, list[Tensor]] = {
+            name: [] for name in _OF_MAGNITUDES if _OF_MAGNITUDES & set(self.parts)
+        }
+        step = max(1, _SAMPLES_AT_ONCE // self.n_fft) if waveform.device.type == "cpu" else len(frames)
+        for start in range(0, len(frames), step):
+            some = slice(start, start + step)
+            parts = torch.view_as_real(torch.fft.rfft(frames[some] * self.window)).square_()
+            torch.add(parts[..., 0], parts[..., 1], out=power[some])
+            if found:
+                magnitudes = power[some].sqrt()
+                centroid, bandwidth = _descriptors.centroid_and_bandwidth(magnitudes, self.frequencies)
+                found["spectral_centroid"].append(centroid)
+                found["spectral_bandwidth"].append(bandwidth)
+                found["spectral_rolloff"].append(_descriptors.rolloff(magnitudes, self.frequencies))
+        return power, {name: torch.cat(parts, dim=1) for name, parts in found.items()}
+
+    def _rows(self, waveform: Tensor, power: Tensor) -> dict[str, Tensor]:
+        """Return what else is wanted of all that can be measured over time: `[rows, N]` by name."""
         wanted, rows = set(self.parts), dict[str, Tensor]()
         rate, n_fft, hop = self.sample_rate, self.n_fft, self.hop_length
         infinity = float("inf")
+        step, step_of_power = 0, 0
+        if wanted & (_OF_CONSTANT_Q | {"chroma_stft"}):
+            step, step_of_power = _chroma.tuning_steps(power, sample_rate=rate, n_fft=n_fft)
         if "chroma_stft" in wanted:
-            step = _chroma.tuning_step(power, sample_rate=rate, n_fft=n_fft)
-            filters = _chroma.chroma_filters(sample_rate=rate, n_fft=n_fft, step=step).to(power.device)
+            filters = _chroma.chroma_filters(sample_rate=rate, n_fft=n_fft, step=step_of_power).to(
+                power.device
+            )
             rows["chroma_stft"] = _chroma.normalised(filters @ power.T, order=infinity)
         if wanted & _OF_CONSTANT_Q:
-            step = _chroma.tuning_step(magnitudes, sample_rate=rate, n_fft=n_fft)
             constant_q = _chroma.constant_q(waveform, sample_rate=rate, hop_length=hop, step=step)
             classes = _chroma.pitch_classes(constant_q)
             rows["chroma_cqt"] = _chroma.normalised(classes, order=infinity)
             rows["chroma_cens"] = _chroma.cens(classes)
             rows["tonnetz"] = _chroma.tonnetz(rows["chroma_cens"])
         if wanted & _OF_MFCC:
-            rows["mfcc"] = self.cosines @ decibels(self.mfcc_mel @ power.T, top_db=80.0)
+            rows["mfcc"] = self.cosines @ decibels(
+                _in_blocks(self.mfcc_mel, self.mfcc_blocks, power), top_db=80.0
+            )
             rows["mfcc_delta"] = _descriptors.trend(rows["mfcc"], order=1)
             rows["mfcc_delta2"] = _descriptors.trend(rows["mfcc"], order=2)
-        if wanted & {"spectral_centroid", "spectral_bandwidth"}:
-            found = _descriptors.centroid_and_bandwidth(magnitudes, self.frequencies)
-            rows["spectral_centroid"], rows["spectral_bandwidth"] = found
         if "spectral_contrast" in wanted:
-            rows["spectral_contrast"] = _descriptors.contrast(magnitudes, self.bands)
-        if "spectral_rolloff" in wanted:
-            rows["spectral_rolloff"] = _descriptors.rolloff(magnitudes, self.frequencies)
+            rows["spectral_contrast"] = _descriptors.contrast(power, self.bands)
         if "rmse" in wanted:
-            rows["rmse"] = _descriptors.rms(magnitudes, n_fft=n_fft)
+            rows["rmse"] = _descriptors.rms(power, n_fft=n_fft)
         if "zcr" in wanted:
             crossings = _descriptors.zero_crossing_rate(waveform, frame_length=n_fft, hop_length=hop)
             rows["zcr"] = crossings
@@ -233,7 +277,7 @@ class Statistics(nn.Module):
         )
         return torch.from_numpy(filters)
 
-    def _check_rate(self) -> None:
+    def _check_resolution(self) -> None:
         bands = _descriptors.CONTRAST_START_HZ * 2 ** (_descriptors.CONTRAST_BANDS - 1)
         highest = {part: _chroma.highest_hz() for part in _OF_CONSTANT_Q} | {"spectral_contrast": bands}
         needed, part = max((2 * highest.get(part, 0.0), part) for part in self.parts)
@@ -243,4 +287,15 @@ class Statistics(nn.Module):
                 where="data.sample_rate",
                 value=self.sample_rate,
                 remedy=f"set it above {needed:.0f}, or name features without {part}",
+            )
+        if (
+            "spectral_contrast" in self.parts
+            and self.sample_rate / self.n_fft > _descriptors.CONTRAST_START_HZ
+        ):
+            least = 2 * math.ceil(self.sample_rate / _descriptors.CONTRAST_START_HZ / 2)
+            raise RecipeError(
+                "bands of the spectral contrast would lie between two bins of the Fourier transform",
+                where="frontend.n_fft",
+                value=self.n_fft,
+                remedy=f"give at least {least} samples, or name features without spectral_contrast",
             )
