@@ -44,7 +44,7 @@ say "5 of 6: predict the long recording, window by window"
 run kikiwake predict "$out/run" "$long/recording.flac" --out "$out/predictions.csv"
 
 say "6 of 6: draw the predictions over time, with what is truly there outlined"
-run python scripts/draw_predictions.py "$long/recording.flac" "$out/predictions.csv" "$out/predictions.png" \
+run kikiwake draw "$long/recording.flac" "$out/predictions.csv" "$out/predictions.png" \
     --truth "$long/truth.csv"
 
 say "Done in $((SECONDS - started)) s. Look at:"

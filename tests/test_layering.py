@@ -20,7 +20,8 @@ FLOORS: dict[int, str] = {
     " losses metrics figures _bootstrap",
     3: "recipe run classifier data loader engine checkpoint tracking _recipe_file",
     4: "training fitting stage optimization scoring features prediction",
-    5: "evaluation crossvalidation comparison ranking synthesis _scored_clips _fold_processes _sounds",
+    5: "evaluation crossvalidation comparison drawing ranking synthesis"
+    " _scored_clips _fold_processes _sounds",
     6: "cli __main__",
 }
 """The floors table: every module, or the family folder it lies in. docs/architecture.md says the same."""

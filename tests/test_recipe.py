@@ -138,3 +138,16 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is(name: str) -> None:
     recipe = Recipe.load(name)
     assert bool(recipe.stages) != recipe.model_is_fitted
     assert shipped()[name].read_text(encoding="utf-8").startswith("# ")
+
+
+def test_a_mapping_changes_the_items_of_a_bases_list_by_name(good: Path, tmp_path: Path) -> None:
+    before = Recipe.load(good)
+    top = tmp_path / "top.yaml"
+    name = before.stages[0].name
+    top.write_text(f"base: {good.name}\nstages: {{{name}: {{epochs: 7}}}}\n")
+    after = Recipe.load(top)
+    assert after.stages[0].epochs == 7
+    assert after.stages[0].batch_size == before.stages[0].batch_size
+    top.write_text(f"base: {good.name}\nstages: {{nope: {{epochs: 7}}}}\n")
+    with pytest.raises(RecipeError, match="nope"):
+        Recipe.load(top)

@@ -76,12 +76,19 @@ def read(source: str | Path, *, seen: tuple[Path, ...] = ()) -> tuple[dict[str, 
 def _merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     """Lay `top` over `base`; a part with another name replaces the base's part whole, and so does a list.
 
-    So does a grid, whose keys are those of the model that it is for.
+    So does a grid, whose keys are those of the model that it is for. A mapping over a list changes those of
+    its items that its keys name: `stages: {train: {epochs: 60}}`.
     """
     result = dict(base)
     for key, value in top.items():
         below = result.get(key)
         result[key] = value
+        if isinstance(below, list) and isinstance(value, dict):
+            items = list(below)
+            for step, change in value.items():
+                at = _key(items, str(step), where=f"{key} over the base's list")
+                items[int(at)] = _merged(items[int(at)], change) if isinstance(change, dict) else change
+            result[key] = items
         if isinstance(below, dict) and isinstance(value, dict):
             same_part = key != "grid" and value.get("name", below.get("name")) == below.get("name")
             result[key] = _merged(below, value) if same_part else value

@@ -44,7 +44,10 @@ def prepare(
         typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the data set."),
     ] = None,
 ) -> None:
-    """Make a manifest: decode every file once, set bad ones aside, and draw folds."""
+    """Make a manifest: decode every file once, set bad ones aside, and draw folds.
+
+    Ends with status 3 where recordings were set aside; the quarantine list beside the manifest says why.
+    """
     from kikiwake import datasets
     from kikiwake._yaml import read_yaml
     from kikiwake.errors import RecipeError
@@ -138,7 +141,10 @@ def predict(
     ] = "fp32",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; by default the recipe's.")] = None,
 ) -> None:
-    """Predict every window of recordings of any length."""
+    """Predict every window of recordings of any length; interrupted, the same command goes on.
+
+    Ends with status 3 where recordings were set aside; the quarantine list beside the table says why.
+    """
     from kikiwake import prediction
 
     summary = prediction.predict(
@@ -156,6 +162,21 @@ def predict(
     typer.echo(str(summary))
     if summary.quarantined:
         raise typer.Exit(SET_ASIDE)
+
+
+@app.command()
+def draw(
+    recording: Annotated[Path, typer.Argument(help="A recording that was predicted.")],
+    predictions: Annotated[Path, typer.Argument(help="A table that `kikiwake predict` wrote.")],
+    picture: Annotated[Path, typer.Argument(help="The PNG to write.")],
+    truth: Annotated[
+        Path | None, typer.Option(help="CSV with filename, start, end, label: what is truly there.")
+    ] = None,
+) -> None:
+    """Draw what was heard when, over the spectrogram of a recording."""
+    from kikiwake import drawing
+
+    typer.echo(str(drawing.draw(recording, predictions, picture, truth=truth)))
 
 
 @app.command()
@@ -196,11 +217,15 @@ def recipes() -> None:
 
 
 @recipe_app.command("show")
-def show(name: Annotated[str, typer.Argument(help="A shipped recipe's name.")]) -> None:
-    """Print a recipe with its comments."""
+def show(name: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")]) -> None:
+    """Print a shipped recipe with its comments, or what a file comes to, with base and defaults."""
     from kikiwake._recipe_file import shipped
     from kikiwake.components import unknown
+    from kikiwake.recipe import Recipe
 
+    if Path(name).is_file():
+        typer.echo(Recipe.load(name).to_yaml(), nl=False)
+        return
     found = shipped()
     if name not in found:
         raise unknown("recipe", name, found, where="recipe show")

@@ -141,6 +141,12 @@ def crossvalidate(
     recipe = Recipe.load(source, *overrides)
     manifest = recipe.read_manifest()
     folds, notes = _plan(recipe, manifest, jobs=jobs)
+    if (recipe.run / "recipe.yaml").is_file():
+        raise RunError(
+            "a training stands in this folder, and its files would mix with those of the folds",
+            where=recipe.run,
+            remedy="choose another folder with run=...",
+        )
     log = logger_for(recipe.run)
     log.info("cross-validation: %d folds, %d at a time, in %s", len(folds), min(jobs, len(folds)), recipe.run)
     for note in notes:

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 _UNSET: Any = ...
+_LONGEST_VALUE = 300
 
 
 class KikiwakeError(Exception):
@@ -30,7 +31,10 @@ class KikiwakeError(Exception):
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        got = "" if self.value is _UNSET else f" (got {self.value!r})"
+        value = repr(self.value)
+        if len(value) > _LONGEST_VALUE:
+            value = f"{value[:_LONGEST_VALUE]}..."
+        got = "" if self.value is _UNSET else f" (got {value})"
         advice = f"; {self.remedy}" if self.remedy else ""
         return f"{place}{self.what}{got}{advice}"
 

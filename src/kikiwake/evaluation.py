@@ -106,6 +106,8 @@ def evaluate(
         AudioError: a recording cannot be read.
         StorageError: a file cannot be written.
     """
+    if replicates < 0:
+        raise RunError("there cannot be fewer than 0", where="replicates", value=replicates)
     run = run if isinstance(run, Run) else open_run(run)
     usual = _usual_part(run)
     part = part or usual

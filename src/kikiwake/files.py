@@ -6,8 +6,9 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        temporary.chmod(_usual_mode())  # some libraries write files that nobody else may read
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
@@ -42,6 +44,34 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def refuse_to_replace(path: Path, *, beginnings: Sequence[str], is_a: str) -> None:
+    """Refuse to write over a file that does not begin with one of `beginnings`, as `is_a` would.
+
+    Raises:
+        StorageError: there is such a file, or a folder.
+    """
+    if path.is_dir():
+        raise StorageError("this is a folder", where=path, remedy=f"give a file name for {is_a}")
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        found = file.read(max(len(beginning.encode()) for beginning in beginnings))
+    if found and not any(found.startswith(beginning.encode()) for beginning in beginnings):
+        raise StorageError(
+            f"there is a file of this name that is no {is_a}, and it would be lost",
+            where=path,
+            remedy="choose another name, or remove the file first",
+        )
+
+
+@cache
+def _usual_mode() -> int:
+    """Return the rights that new files have."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def flush_folder(folder: Path) -> None:

@@ -99,8 +99,12 @@ class Predictions:
         """Read what `write` wrote.
 
         Raises:
-            ManifestError: the table has other columns.
+            ManifestError: the table is not there, or has other columns.
         """
+        if not path.is_file():
+            raise ManifestError(
+                "there is no such table", where=path, remedy="make it with `kikiwake predict`"
+            )
         columns, cells = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
         if tuple(columns[: len(COLUMNS)]) != COLUMNS:
             raise ManifestError(

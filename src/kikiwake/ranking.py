@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from kikiwake.errors import ManifestError
-from kikiwake.files import write_text
+from kikiwake.files import refuse_to_replace, write_text
 from kikiwake.predictions import Predictions
 from kikiwake.tables import Problems, read_text
 
@@ -90,8 +90,9 @@ def write_ranked(ranked: Mapping[str, Sequence[str]], path: Path) -> None:
     """Write ranked classes as JSON, a line for each recording, atomically.
 
     Raises:
-        StorageError: the file cannot be written.
+        StorageError: the file cannot be written, or is there and something else.
     """
+    refuse_to_replace(path, beginnings=["{"], is_a="JSON file of ranked classes")
     lines = (
         f"  {json.dumps(name, ensure_ascii=False)}: {json.dumps(list(classes), ensure_ascii=False)}"
         for name, classes in ranked.items()

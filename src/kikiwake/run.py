@@ -239,9 +239,30 @@ def start_run(recipe: Recipe, manifest: Manifest) -> Run:
         if before.recipe == recipe and _paths(before.manifest) == _paths(marked):
             return run
         # Recordings have moved, or settings that touch no number have changed.
+    elif not (folder / "recipe.yaml").is_file():
+        _refuse_foreign(folder)
     marked.write(folder / "manifest.csv")
     write_text(folder / "recipe.yaml", recipe.to_yaml())
     return run
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder with files of others, among which those of a run would be lost.
+
+    Raises:
+        RunError: the message names one of them.
+    """
+    own = {"manifest.csv", "log.txt", "console.txt"}
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    foreign = [path for path in inside if path.name not in own and not path.name.startswith(".")]
+    if folder.exists() and not folder.is_dir():
+        raise RunError("this is a file, not a folder", where=folder, remedy="choose another one with run=...")
+    if foreign:
+        raise RunError(
+            f"this folder holds other things, such as {foreign[0].name}",
+            where=folder,
+            remedy="choose a new or empty one with run=...",
+        )
 
 
 def _paths(manifest: Manifest) -> list[str]:

@@ -300,6 +300,12 @@ class StageRun:
             recipe=session.recipe,
             engine=self.engine,
         )
+        if not np.isfinite(scored.logits).all():
+            raise TrainingError(
+                f"the network's outputs are no longer finite in epoch {self.epoch + 1}",
+                where=f"stage {self.stage.name}",
+                remedy=_DIVERGED,
+            )
         targets = self.validation_loader.dataset.targets
         loss = loss_function(self.stage.loss, label_smoothing=0.0, class_weights=None)(
             torch.from_numpy(scored.logits),

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from kikiwake import components
-from kikiwake.clip import Clip
+from kikiwake.clip import REQUIRED, Clip
 from kikiwake.datasets._examine import Finding, examine_all
+from kikiwake.datasets._quarantine import COLUMNS as QUARANTINE_COLUMNS
 from kikiwake.datasets._quarantine import Quarantine
 from kikiwake.datasets._scan import FoundClip, Scan
 from kikiwake.errors import ManifestError
+from kikiwake.files import refuse_to_replace
 from kikiwake.folds import assign_folds, scarce_classes
 from kikiwake.manifest import Manifest
 
 TIMEOUT_SECONDS = 900.0
 MEMORY_BYTES = 4 << 30
+SHOWN_FAULTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +30,35 @@ class PrepareSummary:
     """What `prepare` made: counts of clips, recordings and classes, and of files set aside.
 
     `counts`: rows of the quarantine list by kind. `quarantined`: recordings that cannot be read, or only in
-    part, or are missing; those alone make `kikiwake prepare` end with another exit status.
+    part, or are missing; those alone make `kikiwake prepare` end with another exit status. `faults`: the
+    first of them, each with its reason.
     """
 
     manifest: Path
     quarantine: Path
     clips: int
     recordings: int
+    groups: int
     classes: int
     hours: float
     folds: list[int]
     counts: Mapping[str, int]
     quarantined: int
+    faults: Sequence[str]
     notes: list[str]
 
     def __str__(self) -> str:
         folds = f"folds {', '.join(map(str, self.folds))}" if self.folds else "no folds"
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.counts.items()))
         lines = [
-            f"{self.manifest}: {self.clips} clips of {self.classes} classes in {self.recordings} recordings, "
-            f"{self.hours:.2f} h, {folds}",
+            f"{self.manifest}: {self.clips} clips of {self.classes} classes in {self.recordings} recordings "
+            f"of {self.groups} groups, {self.hours:.2f} h, {folds}",
             *(f"note: {note}" for note in self.notes),
             f"{self.quarantine}: {kinds or 'nothing to report'}",
+            *(f"  {fault}" for fault in self.faults),
         ]
+        if self.quarantined > len(self.faults):
+            lines.append(f"  ... and {self.quarantined - len(self.faults)} more")
         return "\n".join(lines)
 
 
@@ -81,10 +90,18 @@ def prepare(
         StorageError: a file cannot be written.
     """
     root, out = Path(root), Path(out).absolute()
+    if out.suffix != ".csv":
+        raise ManifestError("a manifest's name ends in .csv", where="out", value=str(out))
+    if workers < 0:
+        raise ManifestError("there cannot be fewer than 0", where="workers", value=workers)
+    if folds is not None and folds < 2:
+        raise ManifestError("there must be at least 2 folds, or none", where="folds", value=folds)
     scan = scan_folder(root, dataset=dataset, options=options or {})
     if out in scan.tables or out.is_dir():
         raise ManifestError("would be overwritten", where=out, remedy="choose another name for the manifest")
     quarantine = Quarantine(out.with_name(f"{out.stem}.quarantine.csv"))
+    refuse_to_replace(out, beginnings=[",".join(REQUIRED)], is_a="manifest")
+    refuse_to_replace(quarantine.file, beginnings=[",".join(QUARANTINE_COLUMNS)], is_a="quarantine list")
     journal = out.with_name(f".{out.name}.journal")
     findings = examine_all(
         dict.fromkeys(clip.path for clip in scan.clips),
@@ -112,11 +129,13 @@ def prepare(
         quarantine=quarantine.file,
         clips=len(manifest),
         recordings=len({clip.path for clip in manifest}),
+        groups=len(set(manifest.groups())),
         classes=len(manifest.classes),
         hours=sum(clip.duration_seconds for clip in manifest) / 3600,
         folds=manifest.folds(),
         counts=quarantine.counts(),
         quarantined=quarantine.faulty(),
+        faults=quarantine.first_faults(SHOWN_FAULTS),
         notes=notes,
     )
 

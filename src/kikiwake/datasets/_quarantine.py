@@ -78,6 +78,12 @@ class Quarantine:
         """Return the number of recordings that cannot be read, or only in part."""
         return len({fault.path for fault in self.faults if fault.kind in ("error", "partial")})
 
+    def first_faults(self, count: int) -> list[str]:
+        """Return the first recordings that cannot be read, or only in part, each with its reason."""
+        faulty = sorted(fault for fault in self.faults if fault.kind in ("error", "partial"))
+        first = {fault.path: fault for fault in reversed(faulty)}
+        return [f"{path}: {first[path].reason}" for path in sorted(first)[:count]]
+
     def write(self) -> None:
         """Write the list, sorted, atomically.
 

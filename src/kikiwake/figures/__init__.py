@@ -78,7 +78,8 @@ def confusion_matrix(matrix: NDArray[Any], classes: Sequence[str], path: Path) -
     if k <= 30:
         _write_counts(axes, counts, percent, size=letters)
     ticks = range(0, k, every)
-    axes.set_xticks(ticks, [names[tick] for tick in ticks], rotation=90 if k > 6 else 0, fontsize=letters)
+    upright = k > 6 or max((len(name) for name in names), default=0) * 0.075 * letters / 9 > cell
+    axes.set_xticks(ticks, [names[tick] for tick in ticks], rotation=90 if upright else 0, fontsize=letters)
     axes.set_yticks(ticks, [names[tick] for tick in ticks], fontsize=letters)
     axes.tick_params(length=0 if k <= 30 else 2, color=QUIET, labelcolor=INK)
     axes.spines[:].set_visible(k > 30)

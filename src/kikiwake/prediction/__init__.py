@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,8 @@ class Predictor:
         with prepared(self.run, self.classifier, find_recordings(_listed(files)), options) as work:
             rows = work.rows()
             chunks = [rows(scores) for unit in work.scores() for scores in unit]
+        for note in rows.set_aside():
+            logger_for(None).info("set aside: %s: %s", note.path, note.reason)
         return replace(join(chunks, classes=self.classes), set_aside=rows.set_aside())
 
 
@@ -136,10 +139,17 @@ def _written(work: Work, finished: Finished, *, started: float) -> PredictSummar
         scored=scored,
         elapsed_seconds=time.monotonic() - started,
         error=work.error,
+        namesakes=_namesakes(work.recordings),
     )
     finished.write(work.job, summary)
     parts.remove()
     return summary
+
+
+def _namesakes(recordings: Sequence[Path]) -> int:
+    """Return how many recordings have a name, without its suffix, that another one has."""
+    names = Counter(path.stem for path in recordings)
+    return sum(count for count in names.values() if count > 1)
 
 
 def _listed(files: PathLike | Iterable[PathLike]) -> list[PathLike]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kikiwake.errors import KikiwakeError
-from kikiwake.files import content_hash, write_json
+from kikiwake.files import content_hash, refuse_to_replace, write_json
 from kikiwake.prediction._parts import read_json
+from kikiwake.predictions import COLUMNS, QUARANTINE_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class PredictSummary:
     `sound_seconds`: of all these recordings. `scored`: windows that this call scored, in `elapsed_seconds`;
     the others were there from an interrupted one. `error`: by how much the logits of the chosen engine and
     precision differ from those of torch in fp32, relative to the largest: on training clips for int8, on
-    noise otherwise; None for just these.
+    noise otherwise; None for just these. `namesakes`: recordings whose file name another one has, too.
     """
 
     out: Path
@@ -32,6 +33,7 @@ class PredictSummary:
     scored: int
     elapsed_seconds: float
     error: float | None
+    namesakes: int = 0
 
     def __str__(self) -> str:
         lines = [
@@ -50,6 +52,11 @@ class PredictSummary:
             lines.append(
                 f"logits differed from exact ones by up to {self.error:.1e} of the largest when compared"
             )
+        if self.namesakes:
+            lines.append(
+                f"note: {self.namesakes} recordings share their file names with others: row_id does not tell "
+                "them apart, path does"
+            )
         if self.quarantined:
             lines.append(f"set aside, wholly or in part: {self.quarantined} files, see {self.quarantine}")
         return "\n".join([*lines, f"table: {self.out}"])
@@ -60,6 +67,7 @@ class Finished:
 
     Raises:
         KikiwakeError: the table's name says another format.
+        StorageError: a file of another kind would be replaced.
     """
 
     def __init__(self, out: Path) -> None:
@@ -69,6 +77,10 @@ class Finished:
         self.quarantine = out.with_name(f"{out.stem}.quarantine.csv")
         self.file = out.with_name(f"{out.stem}.summary.json")
         self._content = read_json(self.file)
+        if not self._content:
+            refuse_to_replace(out, beginnings=[",".join(COLUMNS), "PAR1"], is_a="table of predictions")
+            quarantine = ",".join(QUARANTINE_COLUMNS)
+            refuse_to_replace(self.quarantine, beginnings=[quarantine], is_a="quarantine list")
 
     @property
     def job(self) -> dict[str, Any] | None:

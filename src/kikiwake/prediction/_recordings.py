@@ -42,10 +42,10 @@ class Unread:
 def find_recordings(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return the recordings that `files` name, each once, in the order given; folders are walked and sorted.
 
-    A name that does not exist is returned as it is, unless it is a pattern such as `*.wav`.
+    A name that does not exist is returned as it is, unless it is a pattern such as `*.wav`, or none exists.
 
     Raises:
-        KikiwakeError: a pattern or a folder holds no recording, or nothing is named at all.
+        KikiwakeError: a pattern or a folder holds no recording, or nothing that is named is there.
     """
     found: dict[str, Path] = {}
     for named in files:
@@ -54,6 +54,10 @@ def find_recordings(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
     if not found:
         raise KikiwakeError(
             "no recordings are named", remedy="name files, folders, or patterns such as *.wav"
+        )
+    if not any(os.path.lexists(path) for path in found.values()):
+        raise KikiwakeError(
+            "there is no such file", where=next(iter(found.values())), remedy="check the path"
         )
     return list(found.values())
 
