@@ -1,4 +1,4 @@
-"""Classical models on ESC-10's official folds and on spoken digits, and the grid search beside scikit-learn's.
+"""Classical models on ESC-10 and on spoken digits, and the grid search beside scikit-learn's.
 
 Every model sees 504 statistics a clip: seven of MFCCs with two derivatives, contrast, centroid, bandwidth,
 rolloff, RMS and zero crossings. Settings are searched inside the training folds. The digits are told apart
