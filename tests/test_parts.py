@@ -52,7 +52,7 @@ def example(family: str, name: str) -> Example:
     if settings is not None:
         return Example(settings)
     folder = Path(scratch().name) / name
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     return Example(*tiny_encoders.WRITERS[name](folder), channels=1)
 
 
