@@ -75,7 +75,7 @@ def recipe(folder: Path, manifest: Path, *, name: str, model: str, rate: int, se
 def esc10(folder: Path, data: Path) -> dict[str, Any]:
     """Return accuracy of each model over the official folds."""
     manifest = folder / "esc10.csv"
-    prepare(data / "esc10", manifest, dataset="esc50", workers=2)
+    prepare(data / "esc10", manifest, dataset="esc50", workers=2, options={"clip_seconds": 5})
     results = {}
     for model, (_, least) in MODELS.items():
         found = crossvalidate(

@@ -102,6 +102,13 @@ def test_every_combination_and_the_best_are_logged(fitted):
     assert "best of 4: C=" in log
 
 
+def test_nearly_empty_last_windows_are_no_examples(fitted, manifest, tmp_path):
+    data = {**fitted.recipe.data.model_dump(mode="json"), "crop": {"name": "whole", "seconds": 0.55}}
+    run = train(recipe(manifest, tmp_path / "short", data=data))
+    # 18 clips of 0.6 to 0.7 s: a window of 0.55 s each, and no rest that is half a window.
+    assert "features: 18 rows" in (run.folder / "log.txt").read_text()
+
+
 def test_no_group_is_on_both_sides_of_a_fold():
     groups = np.repeat([f"g{number}" for number in range(12)], 3)
     targets = np.repeat(np.arange(12) % 3, 3)

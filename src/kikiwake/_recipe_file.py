@@ -25,6 +25,14 @@ class Places:
         place = self.written.get(known, self.file)
         return f"{place}: {'.'.join(map(str, key))}" if key else place
 
+    def node(self, key: Key) -> str:
+        """Return the place of a mapping, and that the command line had a part in it where it had."""
+        changed = any(at[: len(key)] == key and place == "command line" for at, place in self.written.items())
+        own = self(key)
+        if not changed or own.startswith("command line"):
+            return own
+        return own.replace(": ", " and the command line: ", 1)
+
     def inherit(self, base: Places) -> None:
         """Take the base recipe's places for the keys that this one does not write."""
         self.written = {**base.written, **self.written}

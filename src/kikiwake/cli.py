@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,8 +27,21 @@ Overrides = Annotated[
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
+INTERRUPTED = 130
+"""Exit status of what a user has stopped, as shells have it."""
+
 SET_ASIDE = 3
 """Exit status of a command that ended, but had to set files aside."""
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Say, when work is interrupted, that the same command goes on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on where it was", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()
@@ -58,9 +73,10 @@ def prepare(
         if not equals or not key:
             raise RecipeError("an option is written key=value", where="--option", value=text)
         options[key] = read_yaml(value, where=f"--option {key}")[0]
-    summary = datasets.prepare(
-        folder, out, dataset=dataset, folds=folds, seed=seed, workers=workers, options=options
-    )
+    with _going_on():
+        summary = datasets.prepare(
+            folder, out, dataset=dataset, folds=folds, seed=seed, workers=workers, options=options
+        )
     typer.echo(str(summary))
     if summary.quarantined:
         raise typer.Exit(SET_ASIDE)
@@ -147,18 +163,19 @@ def predict(
     """
     from kikiwake import prediction
 
-    summary = prediction.predict(
-        run,
-        files,
-        out=out,
-        window_seconds=window_seconds,
-        hop_seconds=hop_seconds,
-        workers=workers,
-        batch_size=batch_size,
-        engine=engine,
-        precision=precision,
-        device=device,
-    )
+    with _going_on():
+        summary = prediction.predict(
+            run,
+            files,
+            out=out,
+            window_seconds=window_seconds,
+            hop_seconds=hop_seconds,
+            workers=workers,
+            batch_size=batch_size,
+            engine=engine,
+            precision=precision,
+            device=device,
+        )
     typer.echo(str(summary))
     if summary.quarantined:
         raise typer.Exit(SET_ASIDE)

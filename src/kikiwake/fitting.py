@@ -104,14 +104,20 @@ def _build(node: Mapping[str, Any], *, classes: int) -> Estimator:
 def _rows(
     run: Run, classifier: Classifier, engine: Engine, clips: Sequence[int], *, say: Callable[..., None]
 ) -> Rows:
-    """Return the features of every window of the training clips, averaged over time."""
+    """Return the features of every window of the training clips that is half full, averaged over time."""
     recipe, manifest = run.recipe, run.manifest
     loader = Loader(ClipDataset(manifest, data=recipe.data, seed=recipe.seed), recipe.data.workers, say)
     window, hop = window_frames(recipe)
-    requests, _ = window_requests(clips, total=loader.dataset.reader.total, window=window, hop=hop)
+    found, sounding = window_requests(clips, total=loader.dataset.reader.total, window=window, hop=hop)
+    # A clip's nearly empty last window is not an example of its class.
+    requests = [
+        request
+        for request, frames in zip(found, sounding, strict=True)
+        if not request.start or frames >= (window or 0) / 2
+    ]
     try:
         features = Features(classifier, loader, recipe=recipe, engine=engine)(requests)
-        vectors = np.stack([found.mean(axis=1, dtype=np.float64) for found in features]).astype(np.float32)
+        vectors = np.stack([one.mean(axis=1, dtype=np.float64) for one in features]).astype(np.float32)
     finally:
         loader.close()
     wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))

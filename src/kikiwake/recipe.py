@@ -242,7 +242,7 @@ class Recipe(Section):
             inner: Any = plain
             for step in key[:-1]:
                 inner = inner[step]
-            inner[key[-1]] = components.resolve(family, node, where=places(key))
+            inner[key[-1]] = components.resolve(family, node, where=places.node(key))
         return Recipe.model_validate_json(json.dumps(plain), strict=True)
 
     def _nodes(self) -> Iterator[tuple[str, Key, Node]]:
@@ -296,6 +296,13 @@ class Recipe(Section):
                 "no manifest is given",
                 where="data.manifest",
                 remedy="make one with `kikiwake prepare FOLDER clips.csv` and add data.manifest=clips.csv",
+            )
+        if self.data.manifest.is_dir():
+            raise RecipeError(
+                "this is a folder, not a manifest",
+                where="data.manifest",
+                value=str(self.data.manifest),
+                remedy=f"make one: kikiwake prepare {self.data.manifest} clips.csv",
             )
         return Manifest.read(self.data.manifest)
 

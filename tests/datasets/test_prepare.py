@@ -186,7 +186,7 @@ def test_folds_that_cannot_be_made_and_scarce_classes_are_notes(tone: Tone, tmp_
 
 def test_the_layout_is_recognised_or_asked_for(tone: Tone, tmp_path: Path, data_folder: Path) -> None:
     tone("flat/a.wav")
-    with pytest.raises(ManifestError, match="--dataset table"):
+    with pytest.raises(ManifestError, match="or name the data set with --dataset"):
         prepare(tmp_path / "flat", tmp_path / "clips.csv")
     with pytest.raises(ManifestError, match="no such folder"):
         prepare(tmp_path / "gone", tmp_path / "clips.csv")

@@ -14,7 +14,7 @@ from kikiwake.clip import REQUIRED, Clip
 from kikiwake.datasets._examine import Finding, examine_all
 from kikiwake.datasets._quarantine import COLUMNS as QUARANTINE_COLUMNS
 from kikiwake.datasets._quarantine import Quarantine
-from kikiwake.datasets._scan import FoundClip, Scan
+from kikiwake.datasets._scan import FoundClip, Scan, Tree
 from kikiwake.errors import ManifestError
 from kikiwake.files import refuse_to_replace
 from kikiwake.folds import assign_folds, scarce_classes
@@ -165,8 +165,13 @@ def _recognise(root: Path) -> str:
     best = [name for name, value in likeness.items() if value and value == max(likeness.values())]
     if len(best) == 1:
         return best[0]
+    if not Tree(root).audio():
+        raise ManifestError("holds no recordings", where=root, remedy="check the path")
     what = f"looks like each of {', '.join(best)}" if best else "is no layout that is known"
-    remedy = f"name the data set, one of {', '.join(components.names('datasets'))}: --dataset table"
+    remedy = (
+        "put the recordings into folders named by their classes, or name the data set with --dataset: "
+        f"{', '.join(components.names('datasets'))}"
+    )
     raise ManifestError(what, where=root, remedy=remedy)
 
 

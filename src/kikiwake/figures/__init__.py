@@ -137,7 +137,7 @@ def reliability_diagram(
     limits, filled = np.asarray(edges, dtype=float), np.asarray(counts) > 0
     share = np.asarray(counts, dtype=float) / max(np.sum(counts), 1)
     gap = np.where(filled, np.asarray(accuracy) - np.asarray(confidence), 0.0)
-    figure = empty_figure(5.4, 6.4)
+    figure = empty_figure(5.4, 7.0)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
 
     above.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)), label="perfect calibration")
@@ -162,8 +162,7 @@ def reliability_diagram(
     )
     above.set_ylim(0, 1)
     above.set_ylabel("accuracy", color=INK)
-    legend = above.legend(framealpha=1, edgecolor="none", fontsize=9, loc="upper left", labelcolor=INK)
-    legend.set_zorder(3)
+    figure.legend(loc="outside lower center", edgecolor="none", fontsize=9, labelcolor=INK)
     below.bar(limits[:-1], 100 * share, width=np.diff(limits), align="edge", color=BLUE, edgecolor="white")
     below.set_ylabel("predictions (%)", color=INK)
     below.set_xlabel("confidence (probability given to the decision)", color=INK)
@@ -219,7 +218,8 @@ def class_scores(
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 1.08)
     axes.set_xticks(np.linspace(0, 1, 6))
-    axes.set_xlabel(score, color=INK)
+    lines = "  (black: 95 % interval, dashed: mean)" if any(intervals) else "  (dashed: mean)"
+    axes.set_xlabel(score + lines, color=INK)
     text = f"{score[:1].upper()}{score[1:]} of each class"
     if np.isfinite(heights).any():
         mean = float(np.nanmean(heights))

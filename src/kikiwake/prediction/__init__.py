@@ -118,6 +118,8 @@ def _written(work: Work, finished: Finished, *, started: float) -> PredictSummar
     if parts.done:
         log.info("going on after %d of %d units of work", parts.done, len(work.units))
     log.info("predicting %d recordings: %s", len(work.recordings), work.describe())
+    if work.cutting.hop > work.cutting.window:
+        log.info("note: the hop is longer than the window: what lies between windows is not listened to")
     scored = 0
     try:
         for found in work.scores(skip=parts.done):
