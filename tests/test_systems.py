@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
+import tiny_encoders
 from kikiwake.comparison import compare
 from kikiwake.datasets import prepare
 from kikiwake.evaluation import evaluate
-from kikiwake.prediction import predict
+from kikiwake.prediction import load, predict
 from kikiwake.predictions import Predictions
 from kikiwake.ranking import rank, score, write_ranked
 from kikiwake.run import open_run
@@ -170,3 +171,23 @@ def test_fma_genre_trains_a_new_head_on_a_frozen_backbone_with_extra_examples(fm
     assert found.part == "test"
     assert (found.folder / "classes.csv").is_file()
     assert (run.folder / "curves.png").is_file()
+
+
+def test_a_musicfm_run_stands_without_the_files_that_it_was_made_from(artist20, tmp_path):
+    files, _ = tiny_encoders.write_musicfm(tmp_path)
+    run = train(
+        "artist20_musicfm",
+        f"data.manifest={artist20}/clips.csv",
+        f"run={tmp_path}/run",
+        f"frontend.weights={files['weights']}",
+        f"frontend.statistics={files['statistics']}",
+        "data.workers=0",
+        "stages.train.epochs=2",
+        f"data.cache_folder={tmp_path}/cache",
+    )
+    before = load(run).predict(artist20 / "test" / "001.mp3", workers=0).probabilities
+    for file in files.values():
+        Path(file).unlink()
+    after = load(run.folder).predict(artist20 / "test" / "001.mp3", workers=0).probabilities
+    assert np.array_equal(before, after)
+    assert evaluate(run, replicates=0).part == "validation"
