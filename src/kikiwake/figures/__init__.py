@@ -210,7 +210,9 @@ def class_scores(
             axes.plot(interval, [place, place], color=INK, linewidth=1.4, solid_capstyle="butt")
             end = max(end, interval[1])
         if len(names) <= 40:
-            axes.text(end + 0.012, place, f"{heights[k]:.2f}", va="center", fontsize=9, color=INK)
+            number = axes.text(end + 0.012, place, f"{heights[k]:.2f}", va="center", fontsize=9, color=INK)
+            number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # over the dashed line
+            number.set_zorder(4)
     size = 9 if len(names) <= 40 else 6.5
     axes.set_yticks(range(len(names)), [shown(names[k]) for k in order], fontsize=size)
     axes.tick_params(axis="y", length=0, labelsize=size)
