@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kikiwake.errors import ManifestError
-from kikiwake.predictions import Predictions, SetAside, join, path_text, write_predictions, write_quarantine
+from kikiwake.predictions import (
+    Predictions,
+    SetAside,
+    by_recording,
+    join,
+    path_text,
+    read_chunks,
+    write_predictions,
+    write_quarantine,
+)
 
 AWKWARD = ["007.wav", "NA.wav", "a,b.wav", 'say "hi".wav', "two\nlines.wav", "=1+1.wav", "聞.wav", " .wav"]
 CLASSES = ["owl", "1", "a,b", "start"]
@@ -77,6 +88,56 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("path,class\na.wav,owl\n")
     with pytest.raises(ManifestError, match=r"not a table of predictions"):
         Predictions.read(tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_read_in_chunks_is_the_table(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awkward().write(tmp_path / f"table{suffix}")
+    whole = Predictions.read(tmp_path / f"table{suffix}")
+    monkeypatch.setattr("kikiwake.predictions._ROW_GROUP_VALUES", 3 * (5 + len(CLASSES)))
+    chunks = list(read_chunks(tmp_path / f"table{suffix}"))
+    assert [len(chunk) for chunk in chunks] == [0, 3, 3, 2]
+    joined = join(chunks, classes=chunks[0].classes)
+    assert (joined.paths, joined.classes) == (whole.paths, whole.classes)
+    for name in ("starts", "ends", "probabilities"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "complaint"),
+    [
+        (lambda text: text.replace(b"2.250000", b"later"), "'later'.* hold numbers"),
+        (lambda text: text.replace(b"2.250000", b"2\xea", 1), "not a table of predictions"),
+        (lambda text: b"\xff\xfe" + text, "not a table of predictions"),
+    ],
+)
+def test_cells_that_are_no_numbers_are_told(
+    tmp_path: Path, break_it: Callable[[bytes], bytes], complaint: str
+) -> None:
+    awkward().write(tmp_path / "table.csv")
+    broken = break_it((tmp_path / "table.csv").read_bytes())
+    (tmp_path / "table.csv").write_bytes(broken)
+    with pytest.raises(ManifestError, match=complaint):
+        Predictions.read(tmp_path / "table.csv")
+
+
+def test_recordings_come_whole_however_the_table_is_cut() -> None:
+    starts = np.arange(6.0)
+    table = Predictions(list("aabccc"), starts, starts + 1, np.ones((6, 1), np.float32), ["owl"])
+    for cuts in ([0, 6], [0, 1, 1, 2, 4, 6], [0, 0, 3, 5, 6, 6]):
+        chunks = [table.cut(start, stop) for start, stop in pairwise(cuts)]
+        found = [(one.paths, one.starts.tolist()) for one in by_recording(chunks)]
+        assert found == [(["a", "a"], [0, 1]), (["b"], [2]), (["c", "c", "c"], [3, 4, 5])]
+    assert list(by_recording([table.cut(0, 0)])) == []
+
+
+def test_a_recording_whose_rows_stand_apart_is_told() -> None:
+    starts = np.arange(3.0)
+    table = Predictions(list("aba"), starts, starts + 1, np.ones((3, 1), np.float32), ["owl"])
+    with pytest.raises(ManifestError, match=r"^a: the rows of this recording stand apart"):
+        list(by_recording([table]))
 
 
 def test_joining_keeps_what_was_set_aside() -> None:

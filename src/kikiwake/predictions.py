@@ -10,6 +10,7 @@ import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -99,13 +100,30 @@ class Predictions:
         """Read what `write` wrote.
 
         Raises:
-            ManifestError: the table is not there, or has other columns.
+            ManifestError: the table is not there, has other columns, or cells that are no numbers.
         """
-        if not path.is_file():
-            raise ManifestError(
-                "there is no such table", where=path, remedy="make it with `kikiwake predict`"
-            )
-        columns, cells = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+        chunks = list(read_chunks(path))
+        return join(chunks, classes=chunks[0].classes)
+
+    def cut(self, start: int, stop: int) -> Predictions:
+        """Return rows `start` to `stop`."""
+        span = slice(start, stop)
+        return Predictions(
+            self.paths[span], self.starts[span], self.ends[span], self.probabilities[span], self.classes
+        )
+
+
+def read_chunks(path: Path) -> Iterator[Predictions]:
+    """Yield the rows of a table that `write_predictions` wrote, some at a time, in flat memory.
+
+    The first chunk has no rows: it tells the classes of a table without any.
+
+    Raises:
+        ManifestError: as `Predictions.read`.
+    """
+    if not path.is_file():
+        raise ManifestError("there is no such table", where=path, remedy="make it with `kikiwake predict`")
+    for columns, cells in _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path):
         if tuple(columns[: len(COLUMNS)]) != COLUMNS:
             raise ManifestError(
                 f"not a table of predictions: it does not begin with {', '.join(COLUMNS)}",
@@ -114,17 +132,44 @@ class Predictions:
             )
         rows, classes = len(cells[0]), columns[len(COLUMNS) :]
         probabilities = np.empty((rows, len(classes)), np.float32)
-        for at, values in enumerate(cells[len(COLUMNS) :]):
-            probabilities[:, at] = values
-        starts, ends = (np.asarray(cells[COLUMNS.index(name)], float) for name in ("start", "end"))
-        return cls([str(value) for value in cells[0]], starts, ends, probabilities, classes)
+        try:
+            for at, values in enumerate(cells[len(COLUMNS) :]):
+                probabilities[:, at] = values
+            starts, ends = (np.asarray(cells[COLUMNS.index(name)], float) for name in ("start", "end"))
+        except ValueError as error:
+            raise ManifestError(
+                f"not a table of predictions: {error}",
+                where=path,
+                remedy="start, end and the columns of classes hold numbers",
+            ) from error
+        yield Predictions([str(value) for value in cells[0]], starts, ends, probabilities, classes)
 
-    def cut(self, start: int, stop: int) -> Predictions:
-        """Return rows `start` to `stop`."""
-        span = slice(start, stop)
-        return Predictions(
-            self.paths[span], self.starts[span], self.ends[span], self.probabilities[span], self.classes
-        )
+
+def by_recording(chunks: Iterable[Predictions]) -> Iterator[Predictions]:
+    """Yield the rows of one recording after another, whatever the chunks hold.
+
+    Raises:
+        ManifestError: the rows of a recording stand apart.
+    """
+    waiting: list[Predictions] = []
+    done: set[str] = set()
+    for chunk in filter(len, chunks):
+        changes = [at for at in range(1, len(chunk)) if chunk.paths[at] != chunk.paths[at - 1]]
+        for start, stop in pairwise([0, *changes, len(chunk)]):
+            path = chunk.paths[start]
+            if waiting and path != waiting[0].paths[0]:
+                yield join(waiting, classes=waiting[0].classes)
+                done.add(waiting[0].paths[0])
+                waiting = []
+            if path in done:
+                raise ManifestError(
+                    "the rows of this recording stand apart in the table",
+                    where=path,
+                    remedy="sort them by path",
+                )
+            waiting.append(chunk.cut(start, stop))
+    if waiting:
+        yield join(waiting, classes=waiting[0].classes)
 
 
 def join(chunks: Sequence[Predictions], *, classes: Sequence[str]) -> Predictions:
@@ -212,25 +257,40 @@ def _evenly(chunks: Iterable[Predictions], *, rows: int, classes: Sequence[str])
         yield join(waiting, classes=classes)
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[Any]]:
+def _read_csv(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
+    """Yield the columns' names and the cells of some rows, column by column."""
     import pandas as pd
 
     with path.open(encoding="utf-8", newline="") as file:
-        columns = next(csv.reader(file), [])
-        texts: dict[Any, Any] = {
-            at: str for at, name in enumerate(columns[:5]) if name not in {"start", "end"}
-        }
         try:
-            frame = pd.read_csv(
-                file, header=None, names=range(len(columns)), dtype=texts, keep_default_na=False
+            columns = next(csv.reader(file), [])
+            yield columns, [[] for _ in columns]
+            texts: dict[Any, Any] = {
+                at: str for at, name in enumerate(columns[:5]) if name not in {"start", "end"}
+            }
+            frames = pd.read_csv(
+                file,
+                header=None,
+                names=range(len(columns)),
+                dtype=texts,
+                keep_default_na=False,
+                chunksize=_rows_at_once(columns),
             )
-        except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+            for frame in frames:
+                yield columns, [frame[at].to_numpy() for at in range(len(columns))]
+        except (ValueError, csv.Error) as error:  # pandas' errors, and bytes that are no UTF-8
             raise ManifestError(f"not a table of predictions: {error}", where=path) from error
-    return columns, [frame[at].to_numpy() for at in range(len(columns))] or [[]]
 
 
-def _read_parquet(path: Path) -> tuple[list[str], list[Any]]:
+def _read_parquet(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
     from pyarrow import parquet
 
-    table = parquet.ParquetFile(path).read()
-    return list(table.column_names), [column.to_numpy() for column in table.columns]
+    with parquet.ParquetFile(path) as table:
+        columns = list(table.schema_arrow.names)
+        yield columns, [[] for _ in columns]
+        for batch in table.iter_batches(batch_size=_rows_at_once(columns)):
+            yield columns, [column.to_numpy(zero_copy_only=False) for column in batch.columns]
+
+
+def _rows_at_once(columns: Sequence[str]) -> int:
+    return max(1, _ROW_GROUP_VALUES // max(1, len(columns)))
