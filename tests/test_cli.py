@@ -27,7 +27,17 @@ def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command() -> None:
     text = invoke("--help").output
-    for command in ("prepare", "train", "evaluate", "crossval", "predict", "recipes", "recipe", "parts"):
+    for command in (
+        "prepare",
+        "train",
+        "evaluate",
+        "crossval",
+        "predict",
+        "recipes",
+        "recipe",
+        "parts",
+        "export",
+    ):
         assert f"  {command} " in text
 
 

@@ -15,12 +15,12 @@ HOUSE = PROJECT / "src" / "kikiwake"
 
 FLOORS: dict[int, str] = {
     0: "errors randomness components parallel files _yaml",
-    1: "audio manifest clip tables folds checks cache predictions weights _manifest_rows",
+    1: "audio manifest clip tables folds checks cache predictions events weights _manifest_rows",
     2: "crops datasets frontends augmentations models schedules separators labelfiles"
     " losses metrics figures _bootstrap",
     3: "recipe run classifier data loader engine checkpoint tracking _recipe_file",
     4: "training fitting stage optimization scoring features prediction",
-    5: "evaluation crossvalidation comparison drawing ranking synthesis"
+    5: "evaluation crossvalidation comparison drawing ranking exporting synthesis"
     " _scored_clips _fold_processes _sounds",
     6: "cli __main__",
 }

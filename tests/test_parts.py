@@ -17,6 +17,8 @@ import torch
 
 import tiny_encoders
 from kikiwake import components
+from kikiwake.errors import ManifestError
+from kikiwake.events import Event
 from kikiwake.models._output import Output
 
 SAMPLE_RATE = 16_000
@@ -34,7 +36,7 @@ CLASSES_OF_PARTS = [
     for family in ("crops", "frontends", "augmentations", "models", "schedules")
     for part in parts(family)
 ]
-EVERY_PART = [*CLASSES_OF_PARTS, *parts("datasets")]
+EVERY_PART = [*CLASSES_OF_PARTS, *parts("datasets"), *parts("labelfiles")]
 
 
 class Example(NamedTuple):
@@ -166,7 +168,7 @@ def test_every_setting_has_a_type_and_is_keyword_only(family, name):
     assert not any(field.annotation is Any for field in components.schema(part).model_fields.values())
 
 
-@pytest.mark.parametrize(("family", "name"), CLASSES_OF_PARTS)
+@pytest.mark.parametrize(("family", "name"), [*CLASSES_OF_PARTS, *parts("labelfiles")])
 def test_every_key_of_a_recipe_is_explained(family, name):
     part = components.part(family, name)
     documented = f"{inspect.getmodule(part).__doc__} {part.__doc__}"
@@ -359,3 +361,60 @@ def test_data_sets_scan_a_folder(family, name):
 @pytest.mark.parametrize(("family", "name"), parts("schedules"))
 def test_schedules_never_leave_zero_to_the_given_rate(family, name):
     assert all(0 <= rate <= 1 for rate in use(family, build(family, name)))
+
+
+TIMES = [0.0, 5e-324, 1e-7, 0.1, 1 / 3, 4.000000000000001, 86_399.99999999999, 1e9 / 7]
+LABELS = ["owl", "=1+1", "-", "@home", "聞き分け", 'a "b"', "a,b;c", "7", " ", "", "\\", "\u2028\x85", "# 1"]
+EVENTS = [
+    Event("a b/聞.wav", start, start + 0.7 * at, label)
+    for at, (start, label) in enumerate((start, label) for start in TIMES for label in LABELS)
+]
+
+
+def events_back(name: str, path: Path, events: list[Event]) -> list[Event]:
+    """What a label format makes of events, written and read again."""
+    made = components.build("labelfiles", {"name": name}, where=name, sample_rate=SAMPLE_RATE)
+    made.write(path, events)
+    return made.read(path, recording="a b/聞.wav")
+
+
+@pytest.mark.parametrize(("family", "name"), parts("labelfiles"))
+def test_label_files_give_back_what_was_written_to_the_last_bit(family, name, tmp_path):
+    found = events_back(name, tmp_path / "labels.txt", EVENTS)
+    assert [(event.path, event.start, event.end, event.label) for event in found] == [
+        (event.path, event.start, event.end, event.label) for event in EVENTS
+    ]
+
+
+@pytest.mark.parametrize(("family", "name"), parts("labelfiles"))
+def test_bands_come_back_from_label_files(family, name, tmp_path):
+    (found,) = events_back(
+        name, tmp_path / "labels.txt", [Event("a.wav", 1.0, 2.0, "owl", low_hz=0.1, high_hz=1 / 3)]
+    )
+    assert (found.low_hz, found.high_hz) == (0.1, 1 / 3)
+
+
+@pytest.mark.parametrize(("family", "name"), parts("labelfiles"))
+def test_what_no_cell_can_hold_becomes_a_space(family, name, tmp_path):
+    labels = ["a\tb", "\ta", "a\nb", "a\r\nb", "a\rb\n"]
+    found = events_back(name, tmp_path / "l.txt", [Event("a", 1.0, 2.0, label) for label in labels])
+    assert [event.label for event in found] == ["a b", " a", "a b", "a b", "a b "]
+
+
+@pytest.mark.parametrize(("family", "name"), parts("labelfiles"))
+def test_a_recording_without_events_has_a_label_file_too(family, name, tmp_path):
+    assert events_back(name, tmp_path / "labels.txt", []) == []
+    assert (tmp_path / "labels.txt").is_file()
+
+
+@pytest.mark.parametrize(("family", "name"), parts("labelfiles"))
+def test_a_file_of_something_else_is_no_label_file(family, name, tmp_path):
+    (tmp_path / "notes.txt").write_text("buy milk\n")
+    with pytest.raises(ManifestError, match="notes"):
+        components.part(family, name)().read(tmp_path / "notes.txt")
+
+
+def test_label_files_of_different_formats_have_different_names():
+    endings = [components.part("labelfiles", name).suffix for name in components.names("labelfiles")]
+    assert all(ending.startswith(".") for ending in endings)
+    assert not any(one.endswith(other) for one in endings for other in endings if one is not other)

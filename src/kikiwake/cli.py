@@ -33,6 +33,9 @@ INTERRUPTED = 130
 SET_ASIDE = 3
 """Exit status of a command that ended, but had to set files aside."""
 
+_HEARD = 0.5
+"""From which probability on a class is in a label file, if nothing else is said."""
+
 
 @contextmanager
 def _going_on() -> Iterator[None]:
@@ -156,13 +159,29 @@ def predict(
         typer.Option(help="Less exact ones are faster on some processors; int8 goes with onnx."),
     ] = "fp32",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; by default the recipe's.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT[,FORMAT]", help="Write label files, too: of `kikiwake parts labelfiles`."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="From which probability on a class is in them; by default 0.5.")
+    ] = None,
 ) -> None:
     """Predict every window of recordings of any length; interrupted, the same command goes on.
 
+    Label files lie in a folder beside the table (heard.csv: heard.labels), as `kikiwake export` writes them.
     Ends with status 3 where recordings were set aside; the quarantine list beside the table says why.
     """
-    from kikiwake import prediction
+    from kikiwake import exporting, prediction
+    from kikiwake.errors import KikiwakeError
 
+    formats = _listed(labels) if labels is not None else []
+    if labels is not None:
+        exporting.check_choices(formats, _HEARD if threshold is None else threshold)
+    elif threshold is not None:
+        raise KikiwakeError("is for label files only", where="--threshold", remedy="say which with --labels")
     with _going_on():
         summary = prediction.predict(
             run,
@@ -176,9 +195,35 @@ def predict(
             precision=precision,
             device=device,
         )
-    typer.echo(str(summary))
+        typer.echo(str(summary))
+        if formats:
+            folder = out.with_name(f"{out.stem}.labels")
+            heard = _HEARD if threshold is None else threshold
+            typer.echo(str(exporting.export(out, formats, folder, threshold=heard)))
     if summary.quarantined:
         raise typer.Exit(SET_ASIDE)
+
+
+@app.command()
+def export(
+    predictions: Annotated[Path, typer.Argument(help="A table that `kikiwake predict` wrote.")],
+    formats: Annotated[
+        str, typer.Argument(metavar="FORMAT[,FORMAT]", help="Of `kikiwake parts labelfiles`.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="The folder for the label files, one a recording.")],
+    threshold: Annotated[float, typer.Option(help="From which probability on a class is heard.")] = _HEARD,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="The model's, in Hz; by default as the summary beside the table says.")
+    ] = None,
+) -> None:
+    """Write label files from a table of predictions; neighbouring windows of a class become one event."""
+    from kikiwake import exporting
+
+    with _going_on():
+        summary = exporting.export(
+            predictions, _listed(formats), folder, threshold=threshold, sample_rate=sample_rate
+        )
+    typer.echo(str(summary))
 
 
 @app.command()
@@ -253,7 +298,7 @@ def show(name: Annotated[str, typer.Argument(help="A shipped recipe's name, or a
 def parts(
     family: Annotated[str | None, typer.Argument(help="One family; by default all.")] = None,
 ) -> None:
-    """List the parts that a recipe can name, with their settings and defaults."""
+    """List the parts that a recipe or a command can name, with their settings and defaults."""
     from kikiwake import components
 
     if family and family not in components.FAMILIES:
@@ -303,6 +348,11 @@ def soundscape(
         Manifest.read(manifest), folder, fold=fold, seed=seed, long_seconds=long_seconds
     )
     typer.echo(str(summary))
+
+
+def _listed(names: str) -> list[str]:
+    """Return the names in a list such as `audacity,raven`, each once."""
+    return list(dict.fromkeys(name.strip() for name in names.split(",")))
 
 
 def _print_version(asked: bool) -> None:

@@ -26,8 +26,8 @@ SUPPLIED = frozenset({"sample_rate", "in_channels", "num_classes", "saved"})
 """Arguments that the pipeline fills in; a recipe cannot set them."""
 
 
-FAMILIES = ("datasets", "crops", "frontends", "augmentations", "models", "schedules")
-"""The families whose parts a recipe, or `kikiwake prepare`, can name."""
+FAMILIES = ("datasets", "crops", "frontends", "augmentations", "models", "schedules", "labelfiles")
+"""The families whose parts a recipe, `kikiwake prepare` or `kikiwake export` can name."""
 
 
 @cache
