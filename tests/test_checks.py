@@ -54,11 +54,27 @@ def test_all_missing_recordings_are_counted_and_the_first_twenty_shown() -> None
     assert "30 more of this kind (50 in all)" in text
 
 
-def test_a_class_that_only_held_out_clips_have_is_an_error() -> None:
+def test_a_class_that_only_held_out_clips_have_is_an_error_unless_several_may_hold() -> None:
     manifest = Manifest([*GOOD, clip("5", "c", 3)], ["a", "b", "c"])
     with pytest.raises(ManifestError, match="class 'c' has no clip in train"):
         check(manifest, training=[0, 1, 2, 3], files=False)
+    told = check(manifest, training=[0, 1, 2, 3], multilabel=True, files=False)
+    assert any(
+        "class 'c' has no clip in train; the model learns never to hear it" in str(one) for one in told
+    )
     assert {problem.where for problem in check(manifest, files=False)} == {"fold 1", "fold 2", "fold 3"}
+
+
+def test_many_classes_that_a_fold_lacks_are_one_warning() -> None:
+    names = [f"bird{number:03}" for number in range(264)]
+    clips = [
+        Clip(Path("/nowhere", name), name, number, 1 if number else 2, 8000, 8000)
+        for number, name in enumerate(names)
+    ]
+    first, second = check(Manifest(clips, names), files=False)
+    assert str(first).startswith("fold 1: class 'bird000' has no clip in fold 1;")
+    assert str(second).startswith("fold 2: 263 classes have no clip in fold 2: 'bird001', 'bird002', ")
+    assert "'bird010' and 253 more; scores on this fold" in str(second)
 
 
 def test_a_secondary_or_soft_label_counts_as_a_clip_of_the_class() -> None:

@@ -115,11 +115,30 @@ def test_classes_with_fewer_groups_than_folds_are_named() -> None:
         *((f"{row}", 0, None) for row in range(5)), ("p", 1, "g"), ("q", 1, "g"), ("r", 2, "g"), ("s", 2, "h")
     )
     assert scarce_classes(manifest, folds=3) == [
-        "class 'b' has 1 group for 3 folds: at least 2 of them have none of it",
+        "class 'b' has 1 group for 3 folds: at least 2 of them have none of it, and where the one that has "
+        "it is held out, no clip of it trains",
         "class 'c' has 2 groups for 3 folds: at least 1 of them have none of it",
     ]
     assert scarce_classes(manifest, folds=2)[0].startswith("class 'b'")
     assert assign_folds(manifest, folds=3, seed=0).folds() == [1, 2, 3]
+
+
+def test_many_scarce_classes_are_told_by_their_groups_and_cut_with_a_count() -> None:
+    names = [f"bird{number:03}" for number in range(300)]
+    groups = [0] * 250 + [0, 1] * 25 + list(range(5)) * 25
+    owners = [*range(250), *(250 + row // 2 for row in range(50)), *(275 + row // 5 for row in range(125))]
+    clips = [
+        Clip(Path("/", f"{row}"), names[owner], owner, None, 8000, 8000, group=f"{owner} {group}")
+        for row, (owner, group) in enumerate(zip(owners, groups, strict=True))
+    ]
+    one, two = scarce_classes(Manifest(clips, names), folds=5)
+    assert one.startswith(
+        "250 classes have 1 group for 5 folds: at least 4 of them have none of each, and where"
+    )
+    assert one.endswith("'bird009' and 240 more)")
+    assert two.startswith(
+        "25 classes have 2 groups for 5 folds: at least 3 of them have none of each ('bird250'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,6 +158,21 @@ def in_folds(*folds: int | None) -> Manifest:
 def test_a_clip_without_a_fold_always_trains() -> None:
     parts = split(in_folds(1, 2, None, 3), test=1, validation=2, seed=0)
     assert (parts.train.tolist(), parts.validation.tolist(), parts.test.tolist()) == ([2, 3], [1], [0])
+
+
+def test_clips_that_are_only_there_to_be_named_get_no_fold_and_never_train() -> None:
+    manifest = manifest_of(*((f"{row}", row % 3, "g" if row == 9 else None) for row in range(10)))
+    test = [replace(manifest[0], path=Path("/t", name), label=None, class_id=None) for name in "pq"]
+    test = [replace(test[0], split="test", group="g"), replace(test[1], split="test")]
+    dealt = assign_folds(Manifest([*manifest, *test], CLASSES), folds=3, seed=0)
+    assert [clip.fold for clip in dealt][-2:] == [None, None]
+    assert dealt.folds() == [1, 2, 3]
+    assert [clip.fold for clip in dealt][:-2] == [c.fold for c in assign_folds(manifest, folds=3, seed=0)]
+    for held_out in (None, 1, 2, 3):
+        parts = split(dealt, test=held_out, validation=None, seed=0)
+        assert {10, 11}.isdisjoint({*parts.train.tolist(), *parts.validation.tolist(), *parts.test.tolist()})
+    apart = Manifest([*manifest, test[1]], CLASSES)
+    assert split(apart, test="split", validation=None, seed=0).test.tolist() == [10]
 
 
 def test_the_split_column_is_followed_and_a_fraction_fills_in_missing_validation_clips() -> None:

@@ -16,8 +16,8 @@ def check(
 ) -> list[Problem]:
     """Return the warnings about a manifest; raise one table if there are errors.
 
-    `training`: the rows that train, by default all. `multilabel`: clips may have no class, and one class is
-    enough. `files`: look whether recordings exist.
+    `training`: the rows that train, by default all. `multilabel`: clips may have no class, classes may have
+    no training clip, and one class is enough. `files`: look whether recordings exist.
 
     Raises:
         ManifestError: no clip, only one class, a class without a training clip, an unlabelled training clip,
@@ -51,10 +51,13 @@ def _check_classes(manifest: Manifest, training: list[int], problems: Problems, 
         problems.error("train", "there is no clip to train on", "bring labelled clips, or hold out less")
         return
     present = _classes_of(manifest, training)
-    for name in manifest.classes:
-        if name not in present:
-            remedy = "bring clips of it, move its groups to train, or drop the class"
-            problems.error("train", f"class '{name}' has no clip in train", remedy)
+    absent = [name for name in manifest.classes if name not in present]
+    if absent and multilabel:
+        remedy = "the model learns never to hear it, and scores of such clips say so"
+        problems.warning("train", _without_a_clip(absent, "train"), remedy)
+    for name in () if multilabel else absent:
+        remedy = "bring clips of it, move its groups to train, or drop the class"
+        problems.error("train", _without_a_clip([name], "train"), remedy)
     unlabelled = int((manifest.class_ids()[training] < 0).sum())
     if unlabelled:
         note = problems.warning if multilabel else problems.error
@@ -69,10 +72,19 @@ def _check_folds(manifest: Manifest, problems: Problems) -> None:
         rows.setdefault(clip.fold, []).append(row)
     for fold in manifest.folds():
         present = _classes_of(manifest, rows[fold])
-        for name in manifest.classes:
-            if name in everywhere and name not in present:
-                what = f"class '{name}' has no clip in fold {fold}"
-                problems.warning(f"fold {fold}", what, "scores on this fold say nothing about it")
+        absent = [name for name in manifest.classes if name in everywhere and name not in present]
+        if absent:
+            what = _without_a_clip(absent, f"fold {fold}")
+            problems.warning(f"fold {fold}", what, "scores on this fold say nothing about it")
+
+
+def _without_a_clip(names: Sequence[str], where: str) -> str:
+    """Say that classes have no clip somewhere, the first ten by name."""
+    if len(names) == 1:
+        return f"class '{names[0]}' has no clip in {where}"
+    listed = ", ".join(f"'{name}'" for name in names[:10])
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"{len(names)} classes have no clip in {where}: {listed}{more}"
 
 
 def _check_stretches(manifest: Manifest, problems: Problems) -> None:

@@ -30,7 +30,7 @@ from kikiwake.evaluation import (
     stored_probabilities,
 )
 from kikiwake.files import write_json, write_text
-from kikiwake.folds import split
+from kikiwake.folds import split, to_be_named
 from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
 from kikiwake.run import logger_for, open_run, start_run
@@ -189,7 +189,8 @@ def _plan(recipe: Recipe, manifest: Manifest, *, jobs: int) -> tuple[dict[int, R
         )
     folds: dict[int, Recipe] = {}
     notes = []
-    without = sum(clip.fold is None for clip in manifest)
+    named = to_be_named(manifest).tolist()
+    without = sum(clip.fold is None and not later for clip, later in zip(manifest, named, strict=True))
     if without:
         notes.append(f"{without} clips without a fold train in every fold and are never judged")
     for position, test in enumerate(numbers):

@@ -31,42 +31,68 @@ def assign_folds(manifest: Manifest, *, folds: int, seed: int) -> Manifest:
 
     A group, or a recording where clips have no group, lies in one fold; folds are as alike in classes as the
     groups allow (scikit-learn's StratifiedGroupKFold). `scarce_classes` says where that is not very much.
+    Clips that are only there to be named (`to_be_named`) get no fold.
 
     Raises:
         ManifestError: there are fewer groups than folds, or fewer clips of every class.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    groups = manifest.groups()
+    known = np.flatnonzero(~to_be_named(manifest))
+    labelled = manifest.select(known)
+    groups = labelled.groups()
     count = len(set(groups))
     remedy = "make fewer folds, or bring more recordings"
     if folds < 2:
         raise ManifestError("there must be at least 2 folds", value=folds)
     if count < folds:
         raise ManifestError(f"{count} groups cannot fill {folds} folds", remedy=remedy)
-    class_ids = manifest.class_ids()
+    class_ids = labelled.class_ids()
     if np.unique(class_ids, return_counts=True)[1].max() < folds:
         raise ManifestError(f"no class has as many clips as there are folds ({folds})", remedy=remedy)
     dealer = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=key(seed, "folds", bits=32))
-    numbers = np.zeros(len(manifest), dtype=np.int64)
+    numbers: list[int | None] = [None] * len(manifest)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # scarce_classes says it by name
         for number, (_, held_out) in enumerate(dealer.split(class_ids, class_ids, groups), start=1):
-            numbers[held_out] = number
-    return manifest.with_folds([int(number) for number in numbers])
+            for row in known[held_out].tolist():
+                numbers[row] = number
+    return manifest.with_folds(numbers)
 
 
-def scarce_classes(manifest: Manifest, *, folds: int) -> list[str]:
-    """Return a sentence for every class with fewer groups than `folds`: some folds have none of it."""
+def to_be_named(manifest: Manifest) -> npt.NDArray[np.bool_]:
+    """Return which clips are only there to be named: those of the split "test" without a class.
+
+    Shape:
+        `[N]`.
+    """
+    in_test = np.array([clip.split == "test" for clip in manifest], dtype=np.bool_)
+    return np.logical_and(manifest.class_ids() < 0, in_test)
+
+
+def scarce_classes(manifest: Manifest, *, folds: int, shown: int = 10) -> list[str]:
+    """Return a sentence for each number of groups below `folds` that classes have, and what follows from it.
+
+    The first `shown` classes are named, the others counted.
+    """
     groups = np.array(manifest.groups())
     class_ids = manifest.class_ids()
-    counts = [len(set(groups[class_ids == number])) for number in range(len(manifest.classes))]
-    return [
-        f"class '{name}' has {count} group{'s' * (count != 1)} for {folds} folds: "
-        f"at least {folds - count} of them have none of it"
-        for name, count in zip(manifest.classes, counts, strict=True)
-        if count < folds
-    ]
+    scarce: dict[int, list[str]] = {}
+    for number, name in enumerate(manifest.classes):
+        count = len(set(groups[class_ids == number]))
+        if count < folds:
+            scarce.setdefault(count, []).append(f"'{name}'")
+    sentences = []
+    for count, names in sorted(scarce.items()):
+        more = f" and {len(names) - shown} more" if len(names) > shown else ""
+        one = len(names) == 1
+        who = f"class {names[0]} has" if one else f"{len(names)} classes have"
+        listed = "" if one else f" ({', '.join(names[:shown])}{more})"
+        follows = f"at least {folds - count} of them have none of {'it' if one else 'each'}"
+        if count == 1:
+            follows += ", and where the one that has it is held out, no clip of it trains"
+        sentences.append(f"{who} {count} group{'s' * (count != 1)} for {folds} folds: {follows}{listed}")
+    return sentences
 
 
 def split(
@@ -77,7 +103,8 @@ def split(
     `test`: the number of a fold, "split" to follow the manifest's split column, or None for no test.
     `validation`: the number of another fold, a fraction of the groups that are left (drawn so that the
     classes keep their shares), or None. Under "split" the column's own validation clips are taken where it
-    has any. A clip without a fold, or without a split under "split", trains.
+    has any. A clip without a fold, or without a split under "split", trains; one that is only there to be
+    named (`to_be_named`) is in no part but the test of "split".
 
     Raises:
         ManifestError: a fold or split does not exist, test and validation are the same, a group would stand
@@ -91,7 +118,9 @@ def split(
             raise ManifestError("no clip has the split 'test'", remedy=remedy)
         named = bool((parts == "validation").any())
         validation = None if named or validation == "split" else validation
-    elif test is not None:
+    else:
+        parts[to_be_named(manifest)] = "none"
+    if test is not None and test != "split":
         parts[_in_fold(manifest, test, name="test")] = "test"
     if isinstance(validation, float):
         rest = np.flatnonzero(parts == "train")
@@ -152,6 +181,8 @@ def _refuse_straddling(manifest: Manifest, parts: npt.NDArray[np.str_]) -> None:
 def _find_straddling(names: Sequence[str], parts: npt.NDArray[np.str_], problems: Problems) -> None:
     sides: dict[str, dict[str, int]] = {}
     for name, part in zip(names, parts, strict=True):
+        if part == "none":
+            continue
         counts = sides.setdefault(name, {})
         counts[str(part)] = counts.get(str(part), 0) + 1
     known = {problem.where for problem in problems}
