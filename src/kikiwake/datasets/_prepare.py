@@ -218,8 +218,10 @@ def _manifest(
     classes = [*(name for name in order if name in labels), *sorted(labels.difference(order))]
     numbers = {name: index for index, name in enumerate(classes)}
     strangers = Counter(name for clip in found for name in clip.secondary if name not in numbers)
-    for name, count in sorted(strangers.items()):
-        notes.append(f"'{name}', a secondary class of {count} clips, has no clip of its own and is left out")
+    if strangers:
+        counted = ", ".join(f"'{name}' ({count})" for name, count in sorted(strangers.items()))
+        what = f"{strangers.total()} secondary labels that no clip has as its class are left out"
+        notes.append(f"{what}: {counted}")
     clips: dict[tuple[Path, float, float | None], Clip] = {}
     for clip in found:
         made = _clip(clip, findings[clip.path], numbers)
@@ -259,8 +261,5 @@ def _dealt(manifest: Manifest, folds: int, seed: int, notes: list[str]) -> Manif
     except ManifestError as error:
         notes.append(f"no folds were made: {error}")
         return manifest
-    scarce = scarce_classes(dealt, folds=folds)
-    notes.extend(scarce[:5])
-    if len(scarce) > 5:
-        notes.append(f"and {len(scarce) - 5} more classes with fewer groups than folds")
+    notes.extend(scarce_classes(dealt, folds=folds))
     return dealt
