@@ -78,6 +78,7 @@ def test_parts_are_listed_with_their_settings() -> None:
         (("recipe", "show", "demoo"), "did you mean 'demo'?"),
         (("evaluate", "nowhere"), "nowhere: not a run directory"),
         (("prepare", "nowhere", "out.csv"), "nowhere"),
+        (("submit", "nowhere.csv", "sample.csv", "out.csv"), "nowhere.csv: there is no such table"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_status_2(arguments: tuple[str, ...], expected: str) -> None:

@@ -269,6 +269,30 @@ def score(
 
 
 @app.command()
+def submit(
+    predictions: Annotated[Path, typer.Argument(help="A table that `kikiwake predict` wrote.")],
+    sample: Annotated[Path, typer.Argument(help="The competition's sample_submission.csv.")],
+    out: Annotated[Path, typer.Argument(help="The submission to write.")],
+    rows: Annotated[
+        Literal["same", "sample", "predictions"],
+        typer.Option(
+            help="same: rows must agree; sample: others are left out; predictions: the sample gives columns."
+        ),
+    ] = "same",
+    missing_classes: Annotated[
+        Literal["error", "zero"], typer.Option(help="Classes of the sample that the model does not know.")
+    ] = "error",
+) -> None:
+    """Write predictions in the form of a competition's sample: its columns, rows, delimiter and line ends."""
+    from kikiwake import submission
+    from kikiwake.predictions import Predictions
+
+    read = Predictions.read(predictions)
+    summary = submission.submit(read, sample, out, rows=rows, missing_classes=missing_classes)
+    typer.echo(str(summary))
+
+
+@app.command()
 def recipes() -> None:
     """List the recipes that come with kikiwake."""
     from kikiwake._recipe_file import shipped
