@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,9 +24,15 @@ _RESOLUTION = 100
 """Tuning is told in hundredths of a semitone."""
 
 
-def normalised(values: Tensor, *, order: float) -> Tensor:
-    """Return the columns of `[..., R, N]` with norm 1; those without energy stay as they are."""
-    norms = torch.linalg.vector_norm(values, ord=order, dim=-2, keepdim=True)
+def normalised(values: Tensor, *, order: Literal["max", "sum", "length"]) -> Tensor:
+    """Return the columns of `[R, N]`, no value of which is negative, with a maximum, sum or length of 1.
+
+    Columns without energy stay as they are.
+    """
+    if order == "length":  # of these, torch's own norm takes up to thirty times as long
+        norms = values.square().sum(-2, keepdim=True).sqrt()
+    else:
+        norms = values.amax(-2, keepdim=True) if order == "max" else values.sum(-2, keepdim=True)
     return values / torch.where(norms > torch.finfo(values.dtype).tiny, norms, 1.0)
 
 
@@ -217,13 +224,13 @@ def cens(chroma: Tensor) -> Tensor:
 
     Müller & Ewert 2011, "Chroma Toolbox", section 2.4. Shape: `[12, N]` -> `[12, N]`.
     """
-    shares = normalised(chroma, order=1)
+    shares = normalised(chroma, order="sum")
     coarse = sum(0.25 * (shares > level).to(chroma.dtype) for level in (0.4, 0.2, 0.1, 0.05))
     window = torch.hann_window(SMOOTHING_FRAMES + 2, periodic=False, device=chroma.device)
     reach = (SMOOTHING_FRAMES + 2) // 2
     padded = functional.pad(torch.as_tensor(coarse), (reach, reach))
     smooth = padded.unfold(-1, len(window), 1) @ (window / window.sum())
-    return normalised(smooth, order=2)
+    return normalised(smooth, order="length")
 
 
 def tonnetz(chroma: Tensor) -> Tensor:
@@ -236,4 +243,4 @@ def tonnetz(chroma: Tensor) -> Tensor:
     radii = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.5, 0.5], dtype=torch.float64)[:, None]
     rows = [angles[row].sin() if row % 2 == 0 else angles[row].cos() for row in range(6)]
     basis = (radii * torch.stack(rows)).to(chroma)
-    return basis @ normalised(chroma, order=1)
+    return basis @ normalised(chroma, order="sum")

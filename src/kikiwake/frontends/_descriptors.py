@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -100,37 +101,31 @@ def contrast_bands(frequencies: Tensor) -> Iterator[Band]:
         yield Band(first, end - (number < CONTRAST_BANDS), count)
 
 
-def contrast(power: Tensor, bands: tuple[Band, ...]) -> Tensor:
-    """Return how far the peaks of each band stand above its valleys: `[N, F]` -> `[7, N]`.
+def contrast_extremes(magnitudes: Tensor, bands: tuple[Band, ...]) -> Tensor:
+    """Return the mean of the largest and of the smallest magnitudes of every band: `[N, F]` -> `[14, N]`."""
+    peaks, valleys = [], []
+    for first, end, count in bands:
+        band = magnitudes[:, first:end]
+        if count == 1:
+            peaks.append(band.amax(-1))
+            valleys.append(band.amin(-1))
+            continue
+        # numpy sorts with vector instructions: in an eighth of torch's time, sooner than torch finds the few.
+        ordered = torch.from_numpy(np.sort(band.numpy())) if band.device.type == "cpu" else band.sort().values
+        peaks.append(ordered[:, -count:].mean(-1))
+        valleys.append(ordered[:, :count].mean(-1))
+    return torch.stack(peaks + valleys)
+
+
+def contrast(extremes: Tensor) -> Tensor:
+    """Return how far the peaks of each band stand above its valleys: `[14, N]` -> `[7, N]`.
 
     Both are mean magnitudes, of which librosa, and this, takes dB as if they were power.
 
     Jiang et al. 2002, "Music type classification by spectral contrast feature".
     """
-    peaks, valleys = (
-        torch.stack([_mean_extreme(power[:, first:end], count, largest) for first, end, count in bands])
-        for largest in (True, False)
-    )
+    peaks, valleys = extremes.chunk(2)
     return decibels(peaks, top_db=80.0) - decibels(valleys, top_db=80.0)
-
-
-def _mean_extreme(band: Tensor, count: int, largest: bool) -> Tensor:
-    """Return the mean magnitude of the `count` largest or smallest powers of each row: `[N, F]` -> `[N]`.
-
-    The largest values lie in those groups of bins that have the largest maxima: at most `count` groups, which
-    leaves a third of the values to look at.
-    """
-    if count == 1:
-        return (band.amax(-1) if largest else band.amin(-1)).sqrt()
-    width = band.shape[1]
-    size = max(1, round(math.sqrt(width / count)))
-    groups = width // size
-    grouped = band[:, : size * groups].view(-1, size, groups)
-    extremes = grouped.amax(1) if largest else grouped.amin(1)
-    chosen = extremes.topk(count, largest=largest, sorted=False).indices
-    candidates = grouped.gather(2, chosen[:, None].expand(-1, size, -1)).flatten(1)
-    candidates = torch.cat([candidates, band[:, size * groups :]], dim=1)
-    return candidates.topk(count, largest=largest, sorted=False).values.sqrt().mean(-1)
 
 
 def cosine_basis(inputs: int, outputs: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -55,13 +55,15 @@ FMA_ROWS = {
 ROWS = {**FMA_ROWS, "mfcc_delta": MFCCS, "mfcc_delta2": MFCCS}
 """All that can be measured over time."""
 
-_OF_MAGNITUDES = frozenset({"spectral_bandwidth", "spectral_centroid", "spectral_rolloff"})
+_OF_MAGNITUDES = frozenset(
+    {"spectral_bandwidth", "spectral_centroid", "spectral_contrast", "spectral_rolloff"}
+)
 _OF_CONSTANT_Q = frozenset({"chroma_cens", "chroma_cqt", "tonnetz"})
 _OF_MFCC = frozenset({"mfcc", "mfcc_delta", "mfcc_delta2"})
 
 
-_SAMPLES_AT_ONCE = 1 << 17
-"""Windowed samples that one step takes on a CPU: 512 KiB, so that its results are still in the cache."""
+_SAMPLES_AT_ONCE = 1 << 18
+"""Windowed samples that one step takes on a CPU: 1 MiB, so that its results are still in the cache."""
 
 
 def _in_blocks(filters: Tensor, parts: list[Block], power: Tensor) -> Tensor:
@@ -197,34 +199,43 @@ class Statistics(nn.Module):
                 yield found[part].flatten().float()
 
     def _spectra(self, waveform: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the power of every bin, `[N, F]`, and by name what weights all magnitudes, `[1, N]` each.
+        """Return the power of every bin, `[N, F]`, and by name the rows that come of magnitudes, `[R, N]`.
 
         The magnitudes themselves never leave a CPU's cache.
         """
         half = self.n_fft // 2
         frames = nn.functional.pad(waveform, (half, half)).unfold(0, self.n_fft, self.hop_length)
         power = waveform.new_empty(len(frames), half + 1)
-        found: dict[str, list[Tensor]] = {
-            name: [] for name in _OF_MAGNITUDES if _OF_MAGNITUDES & set(self.parts)
-        }
+        wanted = _OF_MAGNITUDES & set(self.parts)
+        pieces: list[dict[str, Tensor]] = []
         step = max(1, _SAMPLES_AT_ONCE // self.n_fft) if waveform.device.type == "cpu" else len(frames)
         for start in range(0, len(frames), step):
             some = slice(start, start + step)
             parts = torch.view_as_real(torch.fft.rfft(frames[some] * self.window)).square_()
             torch.add(parts[..., 0], parts[..., 1], out=power[some])
-            if found:
-                magnitudes = power[some].sqrt()
-                centroid, bandwidth = _descriptors.centroid_and_bandwidth(magnitudes, self.frequencies)
-                found["spectral_centroid"].append(centroid)
-                found["spectral_bandwidth"].append(bandwidth)
-                found["spectral_rolloff"].append(_descriptors.rolloff(magnitudes, self.frequencies))
-        return power, {name: torch.cat(parts, dim=1) for name, parts in found.items()}
+            if wanted:
+                pieces.append(self._of_magnitudes(power[some].sqrt(), wanted))
+        found = {name: torch.cat([piece[name] for piece in pieces], dim=1) for name in wanted}
+        if "spectral_contrast" in wanted:
+            found["spectral_contrast"] = _descriptors.contrast(found["spectral_contrast"])
+        return power, found
+
+    def _of_magnitudes(self, magnitudes: Tensor, wanted: Set[str]) -> dict[str, Tensor]:
+        """Return what magnitudes `[N, F]` say of their frames; of the contrast, what it is made of."""
+        found: dict[str, Tensor] = {}
+        if wanted & {"spectral_bandwidth", "spectral_centroid"}:
+            centroid, bandwidth = _descriptors.centroid_and_bandwidth(magnitudes, self.frequencies)
+            found |= {"spectral_centroid": centroid, "spectral_bandwidth": bandwidth}
+        if "spectral_rolloff" in wanted:
+            found["spectral_rolloff"] = _descriptors.rolloff(magnitudes, self.frequencies)
+        if "spectral_contrast" in wanted:
+            found["spectral_contrast"] = _descriptors.contrast_extremes(magnitudes, self.bands)
+        return found
 
     def _rows(self, waveform: Tensor, power: Tensor) -> dict[str, Tensor]:
         """Return what else is wanted of all that can be measured over time: `[rows, N]` by name."""
         wanted, rows = set(self.parts), dict[str, Tensor]()
         rate, n_fft, hop = self.sample_rate, self.n_fft, self.hop_length
-        infinity = float("inf")
         step, step_of_power = 0, 0
         if wanted & (_OF_CONSTANT_Q | {"chroma_stft"}):
             step, step_of_power = _chroma.tuning_steps(power, sample_rate=rate, n_fft=n_fft)
@@ -232,21 +243,21 @@ class Statistics(nn.Module):
             filters = _chroma.chroma_filters(sample_rate=rate, n_fft=n_fft, step=step_of_power).to(
                 power.device
             )
-            rows["chroma_stft"] = _chroma.normalised(filters @ power.T, order=infinity)
+            rows["chroma_stft"] = _chroma.normalised(filters @ power.T, order="max")
         if wanted & _OF_CONSTANT_Q:
             constant_q = _chroma.constant_q(waveform, sample_rate=rate, hop_length=hop, step=step)
             classes = _chroma.pitch_classes(constant_q)
-            rows["chroma_cqt"] = _chroma.normalised(classes, order=infinity)
+            rows["chroma_cqt"] = _chroma.normalised(classes, order="max")
             rows["chroma_cens"] = _chroma.cens(classes)
             rows["tonnetz"] = _chroma.tonnetz(rows["chroma_cens"])
         if wanted & _OF_MFCC:
             rows["mfcc"] = self.cosines @ decibels(
                 _in_blocks(self.mfcc_mel, self.mfcc_blocks, power), top_db=80.0
             )
+        if "mfcc_delta" in wanted:
             rows["mfcc_delta"] = _descriptors.trend(rows["mfcc"], order=1)
+        if "mfcc_delta2" in wanted:
             rows["mfcc_delta2"] = _descriptors.trend(rows["mfcc"], order=2)
-        if "spectral_contrast" in wanted:
-            rows["spectral_contrast"] = _descriptors.contrast(power, self.bands)
         if "rmse" in wanted:
             rows["rmse"] = _descriptors.rms(power, n_fft=n_fft)
         if "zcr" in wanted:
