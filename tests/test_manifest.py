@@ -315,3 +315,16 @@ def test_the_hash_follows_everything_but_the_shared_folder() -> None:
 def test_a_stretch_counts_no_further_than_its_recording() -> None:
     clip = Clip(Path("a"), None, None, None, 8000, 8000, start=0.25, end=5.0)
     assert (clip.start_seconds, clip.duration_seconds) == (0.25, 0.75)
+
+
+def test_ratings_become_weights_above_a_floor_where_a_recipe_wants_them(tmp_path: Path) -> None:
+    rows = [
+        f"{name}.wav,0,dog,1,10,8000,{more}"
+        for name, more in zip("abcd", ("2,4", "1,1", "1,0", "1,"), strict=True)
+    ]
+    manifest = Manifest.read(write(tmp_path, HEADER + ",weight,rating", *rows))
+    assert manifest.weights().tolist() == [2.0, 1.0, 1.0, 1.0]
+    # The best rating is 4; the clip rated 0 is held by the floor, the last has no rating.
+    assert manifest.weights(rating_floor=0.1).tolist() == pytest.approx([2.0, 0.25, 0.1, 1.0])
+    unrated = Manifest.read(write(tmp_path, HEADER, "a.wav,0,dog,1,10,8000"))
+    assert unrated.weights(rating_floor=0.1).tolist() == [1.0]

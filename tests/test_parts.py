@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-import tiny_encoders
+import part_files
 from kikiwake import components
 from kikiwake.errors import ManifestError
 from kikiwake.events import Event
@@ -49,13 +49,13 @@ class Example(NamedTuple):
 
 @cache
 def example(family: str, name: str) -> Example:
-    """A part's own `example`, or, of a part that needs files, one that `tiny_encoders` writes."""
+    """A part's own `example`, or, of a part that needs files, one that `part_files` writes."""
     settings = components.part(family, name).example
     if settings is not None:
         return Example(settings)
     folder = Path(scratch().name) / name
     folder.mkdir(exist_ok=True)
-    return Example(*tiny_encoders.WRITERS[name](folder), channels=1)
+    return Example(*part_files.WRITERS[name](folder), channels=1)
 
 
 @cache

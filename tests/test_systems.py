@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-import tiny_encoders
+import part_files
 from kikiwake.comparison import compare
 from kikiwake.datasets import prepare
 from kikiwake.evaluation import evaluate
@@ -174,7 +174,7 @@ def test_fma_genre_trains_a_new_head_on_a_frozen_backbone_with_extra_examples(fm
 
 
 def test_a_musicfm_run_stands_without_the_files_that_it_was_made_from(artist20, tmp_path):
-    files, _ = tiny_encoders.write_musicfm(tmp_path)
+    files, _ = part_files.write_musicfm(tmp_path)
     run = train(
         "artist20_musicfm",
         f"data.manifest={artist20}/clips.csv",

@@ -165,7 +165,7 @@ class ClipDataset(Dataset[Batch]):
         self.augmentations = list(augmentations)
         self.extra = list(extra)
         self.targets = manifest.targets(secondary=data.secondary_target)
-        self.weights = manifest.weights()
+        self.weights = manifest.weights(rating_floor=data.rating_floor)
 
     def __getitem__(self, requests: Sequence[Request]) -> Batch:
         """Return the batch of `requests`."""

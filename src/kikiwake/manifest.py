@@ -148,9 +148,18 @@ class Manifest(Sequence[Clip]):
         likeliest = np.where(self.soft.any(axis=1), self.soft.argmax(axis=1), -1)
         return np.where(hard >= 0, hard, likeliest)
 
-    def weights(self) -> Floats:
-        """Return the clips' loss weights `[N]`."""
-        return np.array([clip.weight for clip in self.clips], dtype=np.float32)
+    def weights(self, *, rating_floor: float | None = None) -> Floats:
+        """Return the clips' loss weights `[N]`.
+
+        `rating_floor`: each weight is multiplied by clip(rating / best rating, `rating_floor`, 1); a clip
+        without a rating keeps its weight. None leaves ratings alone.
+        """
+        weights = np.array([clip.weight for clip in self.clips], dtype=np.float32)
+        best = max((clip.rating or 0.0 for clip in self.clips), default=0.0)
+        if rating_floor is None or best == 0:
+            return weights
+        shares = [1.0 if clip.rating is None else clip.rating / best for clip in self.clips]
+        return weights * np.clip(shares, rating_floor, 1.0).astype(np.float32)
 
     def groups(self) -> list[str]:
         """Return the name of each clip's group; a clip without one is grouped with its recording."""

@@ -40,7 +40,9 @@ class Data(Section):
 
     `manifest`: CSV made by `kikiwake prepare`. `channels`: 1 mixes down; a mono file is repeated.
     `crop`: the stretch of a clip that training sees. `pad`: how a clip shorter than its crop is filled.
-    `secondary_target`: target of a clip's secondary labels. `cache`: keep decoded clips on disk.
+    `secondary_target`: target of a clip's secondary labels. `rating_floor`: a clip's weight is multiplied by
+    its rating over the manifest's best one, and at least by this; null leaves ratings alone, and a clip
+    without one counts whole. `cache`: keep decoded clips on disk.
     `workers`: processes that load clips.
     """
 
@@ -50,6 +52,7 @@ class Data(Section):
     crop: Node
     pad: Literal["zero", "repeat"] = "zero"
     secondary_target: Fraction = 0.0
+    rating_floor: Fraction | None = None
     cache: bool = True
     cache_folder: Path | None = None
     workers: Annotated[int, Field(ge=0)] = 2

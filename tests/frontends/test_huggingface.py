@@ -13,21 +13,21 @@ import pytest
 import torch
 from torch import Tensor
 
-import tiny_encoders
+import part_files
 from kikiwake.errors import MissingExtra, RecipeError, WeightsError
 from kikiwake.frontends.huggingface import Huggingface
 
 RATE = 16_000
 WRITERS = {
-    "wav2vec2": tiny_encoders.write_wav2vec2,
-    "ast": tiny_encoders.write_ast,
-    "whisper": tiny_encoders.write_whisper,
+    "wav2vec2": part_files.write_wav2vec2,
+    "ast": part_files.write_ast,
+    "whisper": part_files.write_whisper,
 }
 
 
 @pytest.fixture(scope="module")
 def transformers() -> Any:
-    return tiny_encoders.import_transformers()
+    return part_files.import_transformers()
 
 
 @pytest.fixture(autouse=True)
@@ -105,12 +105,12 @@ def test_a_clip_knows_neither_its_padding_nor_its_neighbours(folders, name, pool
 
 
 def test_each_clip_is_normalised_by_its_own_level(transformers, tmp_path):
-    tiny_encoders.write_wav2vec2(tmp_path, do_normalize=True)
+    part_files.write_wav2vec2(tmp_path, do_normalize=True)
     part, waveform = build(tmp_path), noise(1)
     batch = torch.cat([waveform, 20 * waveform + 0.1])
     found = part(batch)
     torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
-    tiny_encoders.write_wav2vec2(tmp_path, do_normalize=False)
+    part_files.write_wav2vec2(tmp_path, do_normalize=False)
     found = build(tmp_path)(batch)
     assert (found[0] - found[1]).abs().max() > 0.01
 
@@ -127,7 +127,7 @@ def test_a_model_of_fixed_input_length_hears_all_of_a_longer_clip(folders):
 
 
 def test_the_models_rate_is_asked_for(transformers, tmp_path):
-    tiny_encoders.write_wav2vec2(tmp_path, sampling_rate=24_000)
+    part_files.write_wav2vec2(tmp_path, sampling_rate=24_000)
     with pytest.raises(RecipeError, match=r"data\.sample_rate: .* expects 24000 Hz \(got 16000\)"):
         build(tmp_path)
     build(tmp_path, sample_rate=24_000)
@@ -157,7 +157,7 @@ def test_a_folder_that_holds_no_model_is_told(tmp_path):
 
 
 def test_a_damaged_setting_is_told(transformers, tmp_path):
-    tiny_encoders.write_wav2vec2(tmp_path)
+    part_files.write_wav2vec2(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(WeightsError, match="transformers cannot load this model"):
         build(tmp_path)
@@ -176,7 +176,7 @@ def test_a_model_of_language_is_refused(transformers, tmp_path):
 def test_weights_that_are_missing_are_not_made_up(transformers, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    tiny_encoders.write_wav2vec2(tmp_path)
+    part_files.write_wav2vec2(tmp_path)
     file = tmp_path / "model.safetensors"
     tensors = load_file(file)
     del tensors["encoder.layers.1.attention.k_proj.weight"]
@@ -187,7 +187,7 @@ def test_weights_that_are_missing_are_not_made_up(transformers, tmp_path):
 
 @pytest.mark.parametrize("keep", [0, 100])
 def test_damaged_weights_are_told(transformers, tmp_path, keep):
-    tiny_encoders.write_wav2vec2(tmp_path)
+    part_files.write_wav2vec2(tmp_path)
     file = tmp_path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(WeightsError, match="transformers cannot load this model"):
@@ -195,7 +195,7 @@ def test_damaged_weights_are_told(transformers, tmp_path, keep):
 
 
 def test_a_torch_file_of_tensors_loads_as_well(transformers, tmp_path):
-    tiny_encoders.write_wav2vec2(tmp_path)
+    part_files.write_wav2vec2(tmp_path)
     expected = build(tmp_path)(noise(1))
     model = transformers.AutoModel.from_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
@@ -214,7 +214,7 @@ class Hostile:
 
 
 def test_a_pickle_that_runs_code_is_not_run(transformers, tmp_path):
-    tiny_encoders.write_wav2vec2(tmp_path)
+    part_files.write_wav2vec2(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     torch.save({"weight": Hostile(tmp_path / "was_here")}, tmp_path / "pytorch_model.bin")
     with pytest.raises(WeightsError, match="transformers cannot load this model"):
@@ -223,7 +223,7 @@ def test_a_pickle_that_runs_code_is_not_run(transformers, tmp_path):
 
 
 def test_code_of_a_model_runs_only_by_the_users_word(transformers, tmp_path):
-    tiny_encoders.write_wav2vec2(tmp_path)
+    part_files.write_wav2vec2(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -253,9 +253,9 @@ def test_a_hub_that_does_not_answer_is_told():
 
 
 def test_other_settings_make_another_state(transformers, tmp_path):
-    tiny_encoders.write_wav2vec2(tmp_path, do_normalize=True)
+    part_files.write_wav2vec2(tmp_path, do_normalize=True)
     one = build(tmp_path).state_dict()
-    tiny_encoders.write_wav2vec2(tmp_path, do_normalize=False)
+    part_files.write_wav2vec2(tmp_path, do_normalize=False)
     other = build(tmp_path).state_dict()
     assert [name for name in one if not torch.equal(one[name], other[name])] == ["settings"]
 

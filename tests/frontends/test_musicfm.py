@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import tiny_encoders
+import part_files
 from kikiwake.errors import RecipeError, WeightsError
 from kikiwake.frontends._musicfm_encoder import UNUSED, encoder_like
 from kikiwake.frontends.musicfm import Musicfm
@@ -24,7 +24,7 @@ RATE = 24_000
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return tiny_encoders.write_musicfm(tmp_path_factory.mktemp("musicfm"))[0]
+    return part_files.write_musicfm(tmp_path_factory.mktemp("musicfm"))[0]
 
 
 def build(settings: dict[str, Any], **more: Any) -> Musicfm:

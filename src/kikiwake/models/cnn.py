@@ -13,6 +13,7 @@ from kikiwake.models._backbone import backbone_groups, create_backbone, publishe
 from kikiwake.models._freezing import Freezable, Group
 from kikiwake.models._output import Output
 from kikiwake.models._pooling import PoolingName, create_pooling
+from kikiwake.models._segments import cut, join
 from kikiwake.models._widen import widen_inputs
 from kikiwake.weights import fill, read_tensors, strip_prefix, without
 
@@ -36,6 +37,10 @@ class Cnn(Freezable):
         hidden: width of a hidden layer with ReLU in the head; null for none.
         hidden_dropout: share of the hidden layer that training hides.
         drop_path: stochastic depth (Huang et al. 2016) at the last block, growing linearly from the first.
+        segments: equal parts in time that a picture is cut into, in training alone. The backbone sees each by
+            itself, as it sees short windows later; their feature maps are joined in time before the pooling,
+            for the label holds somewhere in the clip (Henkel, Pfeiffer & Singer 2021, "Recognizing bird
+            species in diverse soundscapes under weak supervision", CEUR-WS 2936, paper 134).
         backbone_arguments: passed to `timm.create_model`, such as `img_size` for transformers.
 
     Shape: `[B, in_channels, F, N]` -> clipwise `[B, num_classes]`.
@@ -62,6 +67,7 @@ class Cnn(Freezable):
         hidden: Annotated[int, Field(ge=1)] | None = None,
         hidden_dropout: Fraction = 0.0,
         drop_path: Fraction = 0.0,
+        segments: Annotated[int, Field(ge=1)] = 1,
         backbone_arguments: dict[str, Any] = {},  # noqa: B006 - never changed
     ) -> None:
         super().__init__()
@@ -70,6 +76,7 @@ class Cnn(Freezable):
                 "'pretrained' and 'weights' exclude each other", where="model", remedy="remove one of them"
             )
         self.in_channels = in_channels
+        self.segments = segments
         self.backbone = create_backbone(
             backbone, in_channels=in_channels, drop_path=drop_path, arguments=backbone_arguments
         )
@@ -89,6 +96,9 @@ class Cnn(Freezable):
 
     def forward(self, features: Tensor) -> Output:
         """Return the logits of a batch."""
+        if self.training and self.segments > 1:
+            maps = self._feature_map(cut(features, count=self.segments))
+            return Output(self.head(self.pooling(join(maps, count=self.segments))))
         return Output(self.head(self.pooling(self._feature_map(features))))
 
     def layer_groups(self) -> list[Group]:

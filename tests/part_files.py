@@ -1,4 +1,4 @@
-"""Writes small models, with random weights, of the kinds that front ends read from files."""
+"""Writes what parts read from files: recordings of noise, and small models with random weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import save_file
 
@@ -102,8 +104,18 @@ def write_whisper(folder: Path) -> tuple[Settings, int]:
     return {"model": str(folder)}, 16_000
 
 
+def write_noise(folder: Path) -> tuple[Settings, int]:
+    """A folder with a short and a longer recording of noise, and the rate of one of them."""
+    rng = np.random.default_rng(3)
+    for name, seconds, rate in (("short.wav", 0.1, 16_000), ("deeper/long.flac", 2.0, 22_050)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        soundfile.write(folder / name, rng.normal(0, 0.1, round(seconds * rate)), rate)
+    return {"folder": str(folder), "lowest_snr_db": 0.0, "highest_snr_db": 10.0}, 16_000
+
+
 WRITERS: dict[str, Callable[[Path], tuple[Settings, int]]] = {
     "musicfm": write_musicfm,
     "huggingface": write_wav2vec2,
+    "background_noise": write_noise,
 }
-"""Of front ends that need files, what writes an example."""
+"""Of parts that need files, what writes an example."""
