@@ -12,12 +12,17 @@ import soundfile
 
 import part_files
 from kikiwake.comparison import compare
+from kikiwake.crossvalidation import crossvalidate
+from kikiwake.data import ClipDataset
 from kikiwake.datasets import prepare
 from kikiwake.evaluation import evaluate
+from kikiwake.exporting import export
 from kikiwake.prediction import load, predict
 from kikiwake.predictions import Predictions
 from kikiwake.ranking import rank, score, write_ranked
+from kikiwake.recipe import Recipe
 from kikiwake.run import open_run
+from kikiwake.submission import submit
 from kikiwake.training import train
 
 SONG_DIGITS = 6
@@ -191,3 +196,115 @@ def test_a_musicfm_run_stands_without_the_files_that_it_was_made_from(artist20, 
     after = load(run.folder).predict(artist20 / "test" / "001.mp3", workers=0).probabilities
     assert np.array_equal(before, after)
     assert evaluate(run, replicates=0).part == "validation"
+
+
+@pytest.fixture(scope="module")
+def birdclef(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sounds as species, six recordists each, each calling somewhere in six seconds; soundscapes."""
+    root = tmp_path_factory.mktemp("birdclef")
+    with (data_folder / "esc10" / "esc10.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = {"dog": "dogbar1", "rooster": "rooste1", "rain": "rainfa1"}
+    lines = ["primary_label,secondary_labels,author,rating,filename"]
+    for sound, species in names.items():
+        sources = sorted({row["src_file"] for row in rows if row["category"] == sound})[:6]
+        for author, source in enumerate(sources):
+            row = next(row for row in rows if row["src_file"] == source)
+            path = next(data_folder.glob(f"esc10/**/{row['filename']}"))
+            samples, rate = soundfile.read(path, dtype="float32")
+            noise = np.random.default_rng(author).normal(0, 0.003, 6 * rate).astype(np.float32)
+            start = author * rate // 4
+            noise[start : start + 4 * rate] += samples[: 4 * rate]
+            name = f"{species}/XC{author}{species}.ogg"
+            target = root / "train_audio" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(target, noise[: 6 * rate - 1], rate)
+            secondary = "['rainfa1', 'amecro']" if author == 0 and species != "rainfa1" else "[]"
+            lines.append(f'{species},"{secondary}",recordist {species} {author},{author % 5 + 1}.0,{name}')
+    (root / "train_metadata.csv").write_text("\n".join(lines) + "\n")
+    (root / "test_soundscapes").mkdir()
+    for number in (1, 2):
+        noise = np.random.default_rng(number).normal(0, 0.01, 12 * rate).astype(np.float32)
+        soundfile.write(root / "test_soundscapes" / f"scene_{number}.ogg", noise, rate)
+    prepare(root, root / "clips.csv", folds=3, workers=2)
+    return root
+
+
+def small_segments(birdclef: Path, folder: Path) -> list[str]:
+    """Overrides that leave the recipe its shape: six segments, of one second."""
+    return [
+        f"data.manifest={birdclef}/clips.csv",
+        f"run={folder}",
+        f"data.cache_folder={birdclef}/cache",
+        "data.crop.seconds=6",
+        "predict.window_seconds=1",
+        "data.workers=0",
+        "frontend.n_mels=32",
+        "model.backbone=test_resnet",
+        "model.pretrained=false",
+        "model.drop_path=0",
+        "stages.train.epochs=2",
+        "stages.train.batch_size=6",
+    ]
+
+
+def test_birdclef_segments_goes_from_recordings_to_a_submission_and_label_files(birdclef, tmp_path):
+    overrides = small_segments(birdclef, tmp_path / "run")
+    noise = [{"name": "background_noise", "folder": str(birdclef / "test_soundscapes"), "p": 0.5}]
+    own = Recipe.load("birdclef_segments", *overrides)
+    own = Recipe.load(own.model_copy(update={"augmentations": [*own.augmentations, *noise]}))
+    run = train(own)
+    log = (run.folder / "log.txt").read_text()
+    assert "12 to train" in log
+    assert "6 held out to test" in log
+    found = evaluate(run, replicates=20)
+    assert found.multilabel
+    assert found.part == "test"
+    report = (found.folder / "classes.csv").read_text().splitlines()
+    assert report[0].startswith("class")
+    assert "precision" in report[0]
+    assert "recall" in report[0]
+    assert [line.split(",")[0] for line in report[1:]] == ["dogbar1", "rainfa1", "rooste1"]
+    windows = Predictions.read(found.folder / "predictions.csv")
+    assert len(windows) == 6 * 6  # the whole of every held-out recording, not its first window alone
+
+    table = tmp_path / "preds.csv"
+    predict(run, birdclef / "test_soundscapes", out=table, window_seconds=5, workers=1)
+    named = Predictions.read(table)
+    assert named.row_ids()[:3] == ["scene_1_5", "scene_1_10", "scene_1_12"]
+    sample = tmp_path / "sample_submission.csv"
+    sample.write_text("row_id,rooste1,dogbar1,rainfa1\nscene_2_10,0,0,0\nscene_1_5,0,0,0\n")
+    submit(named, sample, tmp_path / "submission.csv", rows="sample")
+    with (tmp_path / "submission.csv").open(newline="") as file:
+        header, first, second = csv.reader(file)
+    assert header == ["row_id", "rooste1", "dogbar1", "rainfa1"]
+    assert [first[0], second[0]] == ["scene_2_10", "scene_1_5"]
+    expected = named.probabilities[4][[named.classes.index(name) for name in header[1:]]]
+    assert [float(cell) for cell in first[1:]] == pytest.approx(expected, abs=1e-5)
+
+    exported = export(table, ["audacity", "raven"], tmp_path / "labels", threshold=0.0)
+    assert exported.events == 6  # at threshold 0 every class is heard from beginning to end
+    assert (tmp_path / "labels" / "scene_1.labels.txt").read_text().startswith("0.0\t12.0\t")
+
+
+def test_recordings_of_birdclef_weigh_as_much_as_they_are_rated(birdclef):
+    recipe = Recipe.load("birdclef_segments", f"data.manifest={birdclef}/clips.csv")
+    manifest = recipe.read_manifest()
+    weights = ClipDataset(manifest, data=recipe.data, seed=0).weights
+    rated = [clip.rating for clip in manifest if clip.rating is not None]
+    assert sorted(set(rated)) == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(weights[: len(rated)], np.array(rated) / 5)
+    targets = manifest.targets(secondary=recipe.data.secondary_target)
+    both = [row for row, clip in enumerate(manifest) if clip.secondary == ("rainfa1",)]
+    assert len(both) == 2
+    assert targets[both].sum(1).tolist() == [2, 2]
+
+
+def test_all_folds_of_birdclef_are_one_command(birdclef, tmp_path):
+    found = crossvalidate(
+        "birdclef_segments", *small_segments(birdclef, tmp_path / "cv"), "stages.train.epochs=1"
+    )
+    assert len(found.folds) == 3
+    summary = json.loads((tmp_path / "cv" / "summary.json").read_text())
+    assert [fold["clips"] for fold in summary["folds"].values()] == [6, 6, 6]
+    assert (tmp_path / "cv" / "out_of_fold.csv").is_file()
