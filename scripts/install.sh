@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Makes the virtual environment .venv and installs kikiwake and all that its tests use.
-# Needs Python 3.11 or newer; the environment variable PYTHON may name it.
+# Needs Python 3.11 or newer. `install.sh torch` ends after torch, which an image keeps in a layer of its own.
+#
+# Environment variables: PYTHON, the Python to build on; TORCH_INDEX, where a certain build of torch is found
+# (https://download.pytorch.org/whl/cpu), beside pip's own index; EXTRAS, more extras of pyproject.toml (jupyter).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -60,10 +63,15 @@ pip install --quiet --upgrade 'pip>=25.1'
 
 # Together and first: packages that come later must find this pair, or they draw in another torch.
 say "Installing torch and torchvision (the largest part: from 200 MB to some GB, depending on the build)"
-pip install --quiet --constraint requirements/constraints.txt torch torchvision
+# Of one version in two places pip takes the one with a local label, such as 2.13.0+cpu: the index that was named.
+pip install --quiet --constraint requirements/constraints.txt \
+    ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch torchvision
+if [ "${1:-}" = torch ]; then
+    exit
+fi
 
 say "Installing kikiwake, its extras and the tools of its tests (about a hundred packages: a minute or two)"
 pip install --quiet --constraint requirements/constraints.txt \
-    --editable '.[ffmpeg,onnx,tensorboard,wandb,embeddings]' --group dev
+    --editable ".[ffmpeg,onnx,tensorboard,wandb,embeddings${EXTRAS:+,$EXTRAS}]" --group dev
 
 say "Installed kikiwake $(.venv/bin/python -c 'import kikiwake; print(kikiwake.__version__)') in $((SECONDS - started)) s"

@@ -40,7 +40,15 @@ def test_the_example_part_in_contributing_works_as_written(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/glossary.md"]
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/architecture.md",
+        "docs/docker.md",
+        "docs/glossary.md",
+    ],
 )
 def test_links_inside_the_project_lead_somewhere(page: str) -> None:
     text = (PROJECT / page).read_text(encoding="utf-8")
