@@ -128,12 +128,14 @@ def read_table(
     problems: Problems,
     delimiter: str | None = ",",
     header_rows: int = 1,
+    names: Sequence[str] = (),
     index_name: str | None = None,
 ) -> Table:
-    """Read a CSV or TSV file with a header; `delimiter` None: found by looking at the header.
+    """Read a CSV or TSV file; `delimiter` None: found by looking at the first line.
 
-    `header_rows`: of several, as pandas writes them, a column's names are joined by dots. `index_name`: what
-    the first column is called where they leave it empty; a row below them that gives but this name is no row.
+    `header_rows`: of several, as pandas writes them, a column's names are joined by dots; of none, they are
+    `names`. `index_name`: what the first column is called where the header leaves it empty; a row below
+    that gives but this name is no row.
     Rows of another width than the header and columns that are named twice are noted in `problems`.
 
     Raises:
@@ -143,7 +145,7 @@ def read_table(
     delimiter = delimiter or sniff_delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     headers: list[list[str]] = []
-    columns: list[str] = []
+    columns = list(names)
     rows: list[Row] = []
     line = 1
     longest = csv.field_size_limit(max(len(text), 1))
