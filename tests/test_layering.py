@@ -21,7 +21,7 @@ FLOORS: dict[int, str] = {
     3: "recipe run classifier data loader engine checkpoint tracking _recipe_file",
     4: "training fitting stage optimization scoring features prediction",
     5: "evaluation crossvalidation comparison drawing ranking exporting submission synthesis"
-    " _scored_clips _fold_processes _sounds",
+    " _scored_clips _fold_processes _sounds _sample_file",
     6: "cli __main__",
 }
 """The floors table: every module, or the family folder it lies in. docs/architecture.md says the same."""

@@ -271,24 +271,32 @@ def score(
 @app.command()
 def submit(
     predictions: Annotated[Path, typer.Argument(help="A table that `kikiwake predict` wrote.")],
-    sample: Annotated[Path, typer.Argument(help="The competition's sample_submission.csv.")],
+    sample: Annotated[Path, typer.Argument(help="The competition's sample submission.")],
     out: Annotated[Path, typer.Argument(help="The submission to write.")],
     rows: Annotated[
         Literal["same", "sample", "predictions"],
         typer.Option(
-            help="same: rows must agree; sample: others are left out; predictions: the sample gives columns."
+            help="same: rows must agree; sample: others are left out; predictions: the sample gives the form."
         ),
     ] = "same",
     missing_classes: Annotated[
         Literal["error", "zero"], typer.Option(help="Classes of the sample that the model does not know.")
     ] = "error",
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="The label master that numbers the classes, where the sample wants numbers."),
+    ] = None,
 ) -> None:
-    """Write predictions in the form of a competition's sample: its columns, rows, delimiter and line ends."""
+    """Write predictions in the form of a competition's sample: its columns, rows, delimiter and line ends.
+
+    The sample shows the form: `row_id` and a probability a class for every window, or the name of a recording
+    and the number of its likeliest class.
+    """
     from kikiwake import submission
     from kikiwake.predictions import Predictions
 
     read = Predictions.read(predictions)
-    summary = submission.submit(read, sample, out, rows=rows, missing_classes=missing_classes)
+    summary = submission.submit(read, sample, out, rows=rows, missing_classes=missing_classes, labels=labels)
     typer.echo(str(summary))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kikiwake.errors import ManifestError
 from kikiwake.files import refuse_to_replace, write_text
@@ -22,6 +23,8 @@ from kikiwake.tables import Problems, read_text
 
 RANKS = (1, 3)
 """The numbers of guesses for which `score` counts how often the answer is among them."""
+
+Joining = Literal["mean", "max"]
 
 
 @dataclass(frozen=True)
@@ -49,41 +52,53 @@ class RankedScore:
         return "\n".join(lines)
 
 
-def rank(
-    predictions: Predictions, *, top: int = 3, by: Literal["mean", "max"] = "mean"
-) -> dict[str, list[str]]:
+def rank(predictions: Predictions, *, top: int = 3, by: Joining = "mean") -> dict[str, list[str]]:
     """Return the `top` likeliest classes of every recording by its file stem, the likeliest first.
 
-    `by`: the mean of the windows' probabilities, weighed by their lengths, or each class's largest.
+    `by`: how windows are joined, as `join_windows` says.
 
     Raises:
         ManifestError: two recordings have the same stem, or `top` is below 1.
     """
     if top < 1:
         raise ManifestError("at least one class must be named", where="top", value=top)
+    ranked: dict[str, list[str]] = {}
+    for path, probabilities in join_windows(predictions, by=by).items():
+        likeliest = np.argsort(-probabilities, kind="stable")[:top]
+        ranked[PurePath(path).stem] = [predictions.classes[at] for at in likeliest.tolist()]
+    return ranked
+
+
+def join_windows(predictions: Predictions, *, by: Joining = "mean") -> dict[str, NDArray[np.floating]]:
+    """Return one probability a class for every recording, by its path, in the order of their first windows.
+
+    `by`: the mean of the windows' probabilities, weighed by their lengths, or each class's largest.
+
+    Shape: each `[K]`.
+
+    Raises:
+        ManifestError: two recordings have the same stem.
+    """
     rows: dict[str, list[int]] = {}
     for row, path in enumerate(predictions.paths):
         rows.setdefault(path, []).append(row)
-    ranked: dict[str, list[str]] = {}
+    joined: dict[str, NDArray[np.floating]] = {}
     home: dict[str, str] = {}
     for path, windows in rows.items():
         stem = PurePath(path).stem
-        if stem in home:
+        if home.setdefault(stem, path) != path:
             raise ManifestError(
                 f"'{home[stem]}' has the same name without its suffix",
                 where=path,
                 remedy="predict their folders apart, or rename one of them",
             )
-        home[stem] = path
         probabilities = predictions.probabilities[windows]
         if by == "max":
-            joined = probabilities.max(0)
+            joined[path] = probabilities.max(0)
         else:
             lengths = np.maximum(predictions.ends[windows] - predictions.starts[windows], 1e-9)
-            joined = np.average(probabilities, axis=0, weights=lengths)
-        likeliest = np.argsort(-joined, kind="stable")[:top]
-        ranked[stem] = [predictions.classes[at] for at in likeliest.tolist()]
-    return ranked
+            joined[path] = np.average(probabilities, axis=0, weights=lengths)
+    return joined
 
 
 def write_ranked(ranked: Mapping[str, Sequence[str]], path: Path) -> None:
