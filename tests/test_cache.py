@@ -167,3 +167,14 @@ def test_an_index_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path) 
 def test_a_missing_source_is_an_audio_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"gone\.wav"):
         source_key(tmp_path / "gone.wav", index=tmp_path / "index.jsonl")
+
+
+def test_a_user_without_a_home_is_told_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    with pytest.raises(StorageError, match="XDG_CACHE_HOME"):
+        cache.default_cache_folder()

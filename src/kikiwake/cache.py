@@ -31,8 +31,18 @@ _SETTLED_NS = 2_000_000_000  # a file changed more recently may change again wit
 
 
 def default_cache_folder() -> Path:
-    """Return where entries are kept unless told otherwise: below `XDG_CACHE_HOME`, or `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kikiwake"
+    """Return where entries are kept unless told otherwise: below `XDG_CACHE_HOME`, or `~/.cache`.
+
+    Raises:
+        StorageError: the user has no home folder, as in some containers.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kikiwake"
+    except RuntimeError as error:
+        remedy = "set the environment variable XDG_CACHE_HOME to a folder that you may write to"
+        raise StorageError(
+            "there is no home folder to keep the cache in", where="~", remedy=remedy
+        ) from error
 
 
 def key(source: str, **parameters: object) -> str:
