@@ -26,6 +26,7 @@ from kikiwake.models.fcn import Fcn
 from kikiwake.optimization import Step
 from kikiwake.recipe import Recipe
 from kikiwake.run import open_run, start_run
+from kikiwake.stage import StageRun
 from kikiwake.training import train
 from processes import alive, children
 from toys import toy_recipe, write_tones
@@ -452,3 +453,41 @@ def test_mixed_precision_trains_on_a_cpu_when_asked(manifest: Path, tmp_path: Pa
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_training_runs_on_a_gpu(manifest: Path, tmp_path: Path) -> None:
     assert train(toy_recipe(manifest, tmp_path / "run", engine={"device": "cuda"})).finished
+
+
+@pytest.mark.parametrize("forget", [(), ("optimizer",), ("schedule",), ("optimizer", "schedule")])
+def test_optimizer_and_schedule_can_each_be_left_behind(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget: tuple[Any, ...]
+) -> None:
+    stage = {
+        "epochs": 6,
+        "batch_size": 12,  # one batch an epoch
+        "optimizer": {"name": "sgd", "learning_rate": 0.08, "momentum": 0.9},
+        "schedule": {"name": "step", "every_epochs": 2, "factor": 0.5},
+    }
+    recipe = toy_recipe(manifest, tmp_path / "run", stages=[stage])
+    checkpoint, remembered = StageRun._checkpoint, []
+
+    def interrupted(self: StageRun) -> None:
+        checkpoint(self)
+        if self.epoch == 3:
+            raise KeyboardInterrupt
+
+    def looked_at(self: StageRun, state: Any, *, forget: Any) -> None:
+        restore(self, state, forget=forget)
+        remembered.append(len(self.optimizer.state))
+
+    restore = StageRun._restore
+    monkeypatch.setattr(StageRun, "_checkpoint", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe)
+    monkeypatch.setattr(StageRun, "_checkpoint", checkpoint)
+    monkeypatch.setattr(StageRun, "_restore", looked_at)
+    run = train(recipe, forget=forget)
+    with run.metrics_file.open() as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    again = [0.08, 0.08, 0.04] if "schedule" in forget else [0.04, 0.02, 0.02]
+    assert rates == pytest.approx([0.08, 0.08, 0.04, *again])
+    assert (remembered == [0]) == ("optimizer" in forget)
+    told = "left behind: the state of the " + " and of the ".join(forget)
+    assert (told in (run.folder / "log.txt").read_text()) == bool(forget)

@@ -86,11 +86,18 @@ def prepare(
 
 
 @app.command()
-def train(recipe: RecipeName, overrides: Overrides = None) -> None:
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    forget: Annotated[
+        list[Literal["optimizer", "schedule"]] | None,
+        typer.Option(help="Go on without this part of the checkpoint; may be given twice."),
+    ] = None,
+) -> None:
     """Train a recipe; the same command goes on where it was interrupted."""
     from kikiwake import training
 
-    training.train(recipe, *overrides or [])
+    training.train(recipe, *overrides or [], forget=forget or [])
 
 
 @app.command()

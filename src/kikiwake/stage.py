@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from kikiwake.recipe import Recipe, Stage
 from kikiwake.run import Run, load_weights
 from kikiwake.scoring import score_clips
 from kikiwake.tracking import Tracker
+
+Forgettable = Literal["optimizer", "schedule"]
+"""What of a checkpoint may be left behind: the optimizer's averages; how far the schedule has come."""
 
 _LOOK_STEPS = 20
 _DRAW_SECONDS = 20
@@ -156,6 +159,7 @@ class StageRun:
         self.best_score = float("-inf")
         self.best_epoch = -1
         self.epoch = self.batch = 0
+        self.schedule_start = 0
         self.shown_loss = math.nan
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=session.engine.device)
@@ -186,10 +190,10 @@ class StageRun:
             from_features=self.features is not None,
         )
 
-    def train(self, state: dict[str, Any] | None) -> None:
-        """Train to the stage's end, from its beginning or from a checkpoint's `state`."""
+    def train(self, state: dict[str, Any] | None, *, forget: Collection[Forgettable] = ()) -> None:
+        """Train to the stage's end, from its beginning or from a checkpoint without what to `forget`."""
         if state is not None and state["optimizer"] is not None:
-            self._restore(state)
+            self._restore(state, forget=forget)
         stage, log = self.stage, self.log
         trainable = sum(p.numel() for p in self.classifier.parameters() if p.requires_grad)
         log.info("stage %s: %d epochs, %s trainable parameters", stage.name, stage.epochs, f"{trainable:,}")
@@ -385,6 +389,7 @@ class StageRun:
                 "loss_sum": self.loss_sum,
                 "best_score": self.best_score,
                 "best_epoch": self.best_epoch,
+                "schedule_start": self.schedule_start,
             }
             write_state(self.run.checkpoint_file, state)
 
@@ -398,11 +403,13 @@ class StageRun:
             "classifier": self.classifier.state_dict(),
         }
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _restore(self, state: dict[str, Any], *, forget: Collection[Forgettable]) -> None:
         self.epoch, self.batch = state["epoch"], state["batch"]
+        self.schedule_start = self.epoch if "schedule" in forget else state.get("schedule_start", 0)
         self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
         self.loss_sum = state["loss_sum"].to(self.engine.device)
-        self.optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" not in forget:
+            self.optimizer.load_state_dict(state["optimizer"])
         self.step.scaler.load_state_dict(state["scaler"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
@@ -431,10 +438,11 @@ class StageRun:
 
     def _learning_rate(self, batches: int) -> float:
         stage = self.stage
-        done = self.epoch + self.batch / batches
+        start = self.schedule_start
+        done = self.epoch - start + self.batch / batches
         mine = [self._score(row) for row in self.session.history if row["stage"] == stage.name]
         rate: float = self.schedule.rate(
-            stage.optimizer.learning_rate, epoch=done, epochs=stage.epochs, scores=mine
+            stage.optimizer.learning_rate, epoch=done, epochs=stage.epochs - start, scores=mine[start:]
         )
         warm = (done + 1 / batches) / stage.warmup_epochs if stage.warmup_epochs else 1.0
         return rate * min(1.0, warm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,14 +16,16 @@ from kikiwake.fitting import fit_model
 from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
 from kikiwake.run import Run, load_weights, logger_for, plan_run, start_run
-from kikiwake.stage import Session, StageRun, check_stages
+from kikiwake.stage import Forgettable, Session, StageRun, check_stages
 from kikiwake.tracking import trackers
 
 
-def train(source: str | Path | Recipe, *overrides: str) -> Run:
+def train(source: str | Path | Recipe, *overrides: str, forget: Collection[Forgettable] = ()) -> Run:
     """Train a recipe in its run directory, or go on where an interrupted training stopped.
 
-    `source`: a shipped recipe's name, a recipe file, or a Recipe; `overrides`: `key=value`.
+    `source`: a shipped recipe's name, a recipe file, or a Recipe; `overrides`: `key=value`. `forget`: what of
+    the checkpoint is left behind when going on: "optimizer" (its averages begin anew) or "schedule" (it runs
+    once more, over the epochs that are left). The weights are then no longer those of an undisturbed run.
 
     Raises:
         RecipeError: the recipe is wrong.
@@ -40,7 +43,7 @@ def train(source: str | Path | Recipe, *overrides: str) -> Run:
             log.info("%s: already trained; nothing to do", run.folder)
             return run
         with run.locked() if computer.first else nullcontext():
-            _train_stages(run, computer, log)
+            _train_stages(run, computer, log, forget)
     return run
 
 
@@ -58,7 +61,7 @@ def _begin(recipe: Recipe, manifest: Manifest, computer: Engine) -> Run:
     return plan_run(recipe, manifest)
 
 
-def _train_stages(run: Run, computer: Engine, log: logging.Logger) -> None:
+def _train_stages(run: Run, computer: Engine, log: logging.Logger, forget: Collection[Forgettable]) -> None:
     """Run every stage that has not ended yet, and write the model."""
     recipe, manifest = run.recipe, run.manifest
     log.info("run: %s", run.folder)
@@ -94,11 +97,13 @@ def _train_stages(run: Run, computer: Engine, log: logging.Logger) -> None:
         first, session.history, session.multiplier = state["stage"], state["history"], state["multiplier"]
         load_weights(classifier, state["classifier"], where=run.checkpoint_file)
         log.info("going on after epoch %d and %d batches", len(session.history), state["batch"])
+        if forget and state["optimizer"] is not None:
+            log.info("left behind: the state of the %s", " and of the ".join(sorted(forget)))
     if computer.first:
         session.trackers = trackers(recipe, folder=run.folder)
     try:
         for number in range(first, len(recipe.stages)):
-            StageRun(session, number).train(state if number == first else None)
+            StageRun(session, number).train(state if number == first else None, forget=forget)
     except KeyboardInterrupt:
         log.info("interrupted; the same command goes on from the last checkpoint")
         raise
