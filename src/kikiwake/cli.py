@@ -89,15 +89,19 @@ def prepare(
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
-    forget: Annotated[
-        list[Literal["optimizer", "schedule"]] | None,
-        typer.Option(help="Go on without this part of the checkpoint; may be given twice."),
-    ] = None,
+    forget_optimizer: Annotated[
+        bool, typer.Option("--forget-optimizer", help="Go on without the optimizer's averages.")
+    ] = False,
+    forget_schedule: Annotated[
+        bool, typer.Option("--forget-schedule", help="Go on with the schedule from its beginning.")
+    ] = False,
 ) -> None:
     """Train a recipe; the same command goes on where it was interrupted."""
     from kikiwake import training
 
-    training.train(recipe, *overrides or [], forget=forget or [])
+    forget: list[Literal["optimizer", "schedule"]] = ["optimizer"] if forget_optimizer else []
+    forget += ["schedule"] if forget_schedule else []
+    training.train(recipe, *overrides or [], forget=forget)
 
 
 @app.command()
