@@ -37,6 +37,7 @@ def test_help_names_every_command() -> None:
         "recipe",
         "parts",
         "export",
+        "explore",
     ):
         assert f"  {command} " in text
 

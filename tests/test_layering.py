@@ -20,7 +20,7 @@ FLOORS: dict[int, str] = {
     " losses metrics figures _bootstrap",
     3: "recipe run classifier data loader engine checkpoint tracking _recipe_file",
     4: "training fitting stage optimization scoring features prediction",
-    5: "evaluation crossvalidation comparison drawing ranking exporting submission synthesis"
+    5: "evaluation crossvalidation comparison drawing exploring ranking exporting submission synthesis"
     " _scored_clips _fold_processes _sounds _sample_file",
     6: "cli __main__",
 }

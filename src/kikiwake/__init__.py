@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kikiwake.crossvalidation import crossvalidate
     from kikiwake.datasets import prepare
     from kikiwake.evaluation import evaluate
+    from kikiwake.exploring import explore
     from kikiwake.manifest import Clip, Manifest
     from kikiwake.prediction import load
     from kikiwake.recipe import Recipe
@@ -31,6 +32,7 @@ _HOMES = {
     "compare": "comparison",
     "crossvalidate": "crossvalidation",
     "evaluate": "evaluation",
+    "explore": "exploring",
     "load": "prediction",
     "prepare": "datasets",
     "train": "training",
@@ -44,6 +46,7 @@ __all__ = [
     "compare",
     "crossvalidate",
     "evaluate",
+    "explore",
     "load",
     "prepare",
     "train",

@@ -86,6 +86,29 @@ def prepare(
 
 
 @app.command()
+def explore(
+    manifest: Annotated[Path, typer.Argument(help="The manifest whose clips are looked at.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER|FILE.html", help="Where to write; by default beside the manifest."),
+    ] = None,
+    examples: Annotated[int, typer.Option(help="Clips of each class to see and hear.")] = 3,
+    seed: Annotated[int, typer.Option(help="Draws the examples.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that read.")] = 2,
+) -> None:
+    """Look at a data set: one page with counts, levels, warnings and examples to hear, and a table.
+
+    Ends with status 3 where clips could not be read; page and table say why.
+    """
+    from kikiwake import exploring
+
+    found = exploring.explore(manifest, out=out, examples=examples, seed=seed, workers=workers)
+    typer.echo(str(found))
+    if found.unreadable:
+        raise typer.Exit(SET_ASIDE)
+
+
+@app.command()
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,

@@ -79,8 +79,8 @@ class Audio:
 class Stream(Iterator[Samples]):
     """Blocks `[C, block]` of one recording in order, the last one shorter.
 
-    `damage` and `replaced_samples` are complete when the last block has been read. It is also a context
-    manager, which closes the file early.
+    `format`: container and coding, as in "WAV PCM_16". `damage` and `replaced_samples` are complete when the
+    last block has been read. It is also a context manager, which closes the file early.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class Stream(Iterator[Samples]):
         self._mixing = _Mixing(recording, wanted=channels)
         self.channels = self._mixing.kept * self._mixing.repeats
         self.sample_rate = sample_rate or recording.sample_rate
+        self.format = recording.format
         self._pieces = self._read_span(start, frames)
         self._blocks = self._pieces if block is None else _reblocked(self._pieces, block=block)
 

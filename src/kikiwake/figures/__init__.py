@@ -1,6 +1,6 @@
 """Pictures that say at a glance what the numbers say: scores, confusion, calibration, sound and predictions.
 
-Every function writes one PNG, whole or not at all.
+Every function writes one PNG, whole or not at all; the small ones, for pages, return its bytes.
 """
 
 from __future__ import annotations
@@ -28,18 +28,23 @@ from kikiwake.figures._canvas import (
 )
 from kikiwake.figures._comparison import score_intervals
 from kikiwake.figures._curves import training_curves
+from kikiwake.figures._distributions import class_ranges, histogram
+from kikiwake.figures._thumbnail import spectrogram_thumbnail
 from kikiwake.figures._timeline import predictions_over_time, spectrogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "class_ranges",
     "class_scores",
     "confusion_matrix",
+    "histogram",
     "predictions_over_time",
     "reliability_diagram",
     "score_intervals",
     "spectrogram",
+    "spectrogram_thumbnail",
     "training_curves",
 ]
 

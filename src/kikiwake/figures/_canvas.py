@@ -6,6 +6,7 @@ those of Okabe and Ito ("Color universal design", 2008), which colour-blind read
 
 from __future__ import annotations
 
+import io
 import warnings
 from functools import cache
 from pathlib import Path
@@ -86,6 +87,12 @@ def save(figure: Figure, path: Path, *, dots_per_inch: int = 150) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(png(figure, dots_per_inch=dots_per_inch))
+
+
+def png(figure: Figure, *, dots_per_inch: int = 150) -> bytes:
+    """Return the figure as the bytes of a PNG; the same figure gives the same bytes."""
     from matplotlib.text import Text
 
     texts: list[Text] = figure.findobj(Text)
@@ -95,9 +102,11 @@ def save(figure: Figure, path: Path, *, dots_per_inch: int = 150) -> None:
         text.set_fontfamily(families)
     for axes in figure.axes:
         axes.tick_params(labelfontfamily=families)
-    with replace_atomically(path) as temporary, warnings.catch_warnings():
+    made = io.BytesIO()
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(temporary, format="png", dpi=dots_per_inch, metadata={"Software": None})
+        figure.savefig(made, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    return made.getvalue()
 
 
 @cache
