@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from kikiwake import __version__
 from kikiwake._fold_processes import train_apart
@@ -258,7 +256,6 @@ def _run(
             if reason is not None:
                 failed[test] = reason
                 say("fold %d failed: %s", test, reason)
-            _release_memory()
     return failed
 
 
@@ -269,13 +266,6 @@ def _standing(found: Evaluation, finished: dict[int, Evaluation]) -> str:
     mean = shown(float(np.mean(known)) if known else None)
     count = f"{len(finished)} fold{'s' * (len(finished) != 1)}"
     return f"{main} {shown(found.scores[main].value)}; mean of {count} {mean}"
-
-
-def _release_memory() -> None:
-    """Free what a fold leaves in reference cycles, so that folds do not add up."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _train_here(folders: dict[Path, Recipe]) -> Trained:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import platform
 import sys
@@ -109,6 +110,7 @@ def engine(section: EngineSection) -> Iterator[Engine]:
         torch.set_num_threads(threads)
         if started_here:
             dist.destroy_process_group()
+        return_freed_memory()
 
 
 def reuse_freed_memory() -> None:
@@ -118,12 +120,25 @@ def reuse_freed_memory() -> None:
     pages in anew, which costs up to a third of the time on a CPU. What a process has used at its peak it
     keeps from then on.
     """
+    if libc := _glibc():
+        mmap_threshold, trim_threshold = -3, -1  # malloc.h
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def return_freed_memory() -> None:
+    """Give what is no longer used back to the system, so that folds that follow each other do not add up."""
+    gc.collect()  # networks are held in circles of references
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if libc := _glibc():
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
-        return
-    mmap_threshold, trim_threshold = -3, -1  # malloc.h
-    libc = ctypes.CDLL("libc.so.6")
-    libc.mallopt(mmap_threshold, 1 << 30)
-    libc.mallopt(trim_threshold, (1 << 31) - 1)
+        return None
+    return ctypes.CDLL("libc.so.6")
 
 
 def _device(name: str) -> torch.device:
