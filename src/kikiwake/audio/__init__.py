@@ -8,7 +8,6 @@ aliasing), after downmixing, in blocks that fit the processor's cache.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import soxr
 from numpy.typing import NDArray
 
 from kikiwake.audio._decoders import MAX_CHANNELS, Recording
+from kikiwake.audio._resampling import SpanResampler, reblocked
 from kikiwake.errors import AudioError
 
 # fmt: off
@@ -31,7 +31,6 @@ AUDIO_SUFFIXES = frozenset({
 # fmt: on
 
 _BLOCK_VALUES = 1 << 17
-_MARGIN = 512
 
 Samples = NDArray[np.float32]
 PathLike = str | os.PathLike[str]
@@ -106,7 +105,7 @@ class Stream(Iterator[Samples]):
         self.sample_rate = sample_rate or recording.sample_rate
         self.format = recording.format
         self._pieces = self._read_span(start, frames)
-        self._blocks = self._pieces if block is None else _reblocked(self._pieces, block=block)
+        self._blocks = self._pieces if block is None else reblocked(self._pieces, block=block)
 
     def __next__(self) -> Samples:
         return next(self._blocks)
@@ -124,31 +123,17 @@ class Stream(Iterator[Samples]):
 
     def _read_span(self, start: int, frames: int | None) -> Generator[Samples]:
         """Yield `[C, n]` of any n: the span's samples, each sample once."""
-        recording = self._recording
-        divisor = math.gcd(recording.sample_rate, self.sample_rate)
-        up, down = self.sample_rate // divisor, recording.sample_rate // divisor
-        margin = 0 if up == down else _MARGIN * max(1, -(-down // up))
-        first = max(start * down // up - margin, 0) // down * down
-        stop = None if frames is None else -(-(start + frames) * down // up) + margin
-        resampler = None
-        if up != down:
-            resampler = soxr.ResampleStream(
-                recording.sample_rate, self.sample_rate, self._mixing.kept, dtype="float32", quality="HQ"
-            )
-        skip = start - first // down * up
-        left = frames
+        recording, mixing = self._recording, self._mixing
+        span = SpanResampler(
+            source_rate=recording.sample_rate, target_rate=self.sample_rate, start=start, frames=frames
+        )
+        longest = _BLOCK_VALUES * span.down // max(span.up, span.down)
+        source = self._read_source(span.first, span.stop, longest=longest)
         given = 0
         try:
-            for mixed, last in self._read_source(first, stop, longest=_BLOCK_VALUES * down // max(up, down)):
-                piece = mixed.copy() if resampler is None else resampler.resample_chunk(mixed, last=last)
-                if skip:
-                    skip, piece = max(skip - len(piece), 0), piece[skip:]
-                if left is not None:
-                    piece = piece[:left]
-                    left -= len(piece)
-                if len(piece):
-                    given += len(piece)
-                    yield self._mixing.spread(piece)
+            for piece in span(source, channels=mixing.kept):
+                given += len(piece)
+                yield mixing.spread(piece)
             if given == start == 0 and frames != 0:
                 raise AudioError(f"is too short for one sample at {self.sample_rate} Hz", where=self.path)
         finally:
@@ -344,24 +329,6 @@ def _zero_what_is_not_finite(block: Samples) -> int:
     if count:
         block[bad] = 0.0
     return count
-
-
-def _reblocked(pieces: Iterator[Samples], *, block: int) -> Iterator[Samples]:
-    """Cut and join `[C, n]` of any n into `[C, block]`, the last one shorter."""
-    waiting: list[Samples] = []
-    held = 0
-    for piece in pieces:
-        taken = 0
-        while held + piece.shape[1] - taken >= block:
-            waiting.append(piece[:, taken : taken + block - held])
-            taken += block - held
-            yield np.concatenate(waiting, axis=1)
-            waiting, held = [], 0
-        if taken < piece.shape[1]:
-            waiting.append(piece[:, taken:])
-            held += piece.shape[1] - taken
-    if waiting:
-        yield np.concatenate(waiting, axis=1)
 
 
 def _scaled(frames: int, source_rate: int, target_rate: int) -> int:
