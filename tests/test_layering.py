@@ -15,11 +15,11 @@ HOUSE = PROJECT / "src" / "kikiwake"
 
 FLOORS: dict[int, str] = {
     0: "errors randomness components parallel files _yaml",
-    1: "audio manifest clip tables folds checks cache predictions events weights _manifest_rows",
+    1: "audio manifest clip tables folds checks cache blocks predictions events weights _manifest_rows",
     2: "crops datasets frontends augmentations models schedules separators labelfiles"
     " losses metrics figures _bootstrap",
-    3: "recipe run classifier data loader engine checkpoint tracking _recipe_file",
-    4: "training fitting stage optimization scoring features prediction",
+    3: "recipe run classifier stems data loader engine checkpoint tracking _recipe_file",
+    4: "training fitting stage optimization scoring features separation prediction",
     5: "evaluation crossvalidation comparison drawing exploring ranking exporting submission synthesis"
     " _scored_clips _fold_processes _sounds _sample_file",
     6: "cli __main__",

@@ -21,6 +21,20 @@ from kikiwake.audio._decoders import MAX_CHANNELS, Recording
 from kikiwake.audio._resampling import SpanResampler, reblocked
 from kikiwake.errors import AudioError
 
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "Audio",
+    "AudioInfo",
+    "SpanResampler",
+    "Stream",
+    "downmix",
+    "load",
+    "probe",
+    "reblocked",
+    "resample",
+    "stream",
+]
+
 # fmt: off
 AUDIO_SUFFIXES = frozenset({
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".flac",
