@@ -72,6 +72,6 @@ fi
 
 say "Installing kikiwake, its extras and the tools of its tests (about a hundred packages: a minute or two)"
 pip install --quiet --constraint requirements/constraints.txt \
-    --editable ".[ffmpeg,onnx,tensorboard,wandb,embeddings${EXTRAS:+,$EXTRAS}]" --group dev
+    --editable ".[ffmpeg,onnx,tensorboard,wandb,embeddings,stems${EXTRAS:+,$EXTRAS}]" --group dev
 
 say "Installed kikiwake $(.venv/bin/python -c 'import kikiwake; print(kikiwake.__version__)') in $((SECONDS - started)) s"

@@ -33,7 +33,7 @@ def parts(family: str) -> list[Any]:
 
 CLASSES_OF_PARTS = [
     part
-    for family in ("crops", "frontends", "augmentations", "models", "schedules")
+    for family in ("crops", "separators", "frontends", "augmentations", "models", "schedules")
     for part in parts(family)
 ]
 EVERY_PART = [*CLASSES_OF_PARTS, *parts("datasets"), *parts("labelfiles")]
@@ -102,6 +102,13 @@ def heard(frontend: Any, kind: str) -> np.ndarray:
     return waveforms(kind)[: getattr(frontend, "in_channels", CHANNELS)]
 
 
+def mixtures(separator: Any, kind: str) -> torch.Tensor:
+    """Two windows of a mixture `[B, C, T]` as a separator hears them; the second is half as loud."""
+    times = 1 + separator.window // SAMPLE_RATE
+    heard = np.tile(waveforms(kind), times)[: separator.channels, : separator.window]
+    return torch.from_numpy(np.stack([heard, 0.5 * heard]))
+
+
 def pictures(kind: str) -> torch.Tensor:
     """Features of a batch `[B, C, F, N]`: noise, or the same value everywhere."""
     shape = (BATCH, CHANNELS, 96, 128)
@@ -132,6 +139,8 @@ def use(family: str, part: Any, kind: str = "noise") -> Any:
         return part.choose(
             SAMPLE_RATE, sample_rate=SAMPLE_RATE, rng=rng, read=lambda start, n: clip[:, start : start + n]
         )
+    if family == "separators":
+        return part(mixtures(part, kind))
     if family == "frontends":
         with torch.inference_mode():
             return part.eval()(torch.from_numpy(np.stack([heard(part, kind)] * BATCH)))
@@ -216,6 +225,27 @@ def test_crops_lie_inside_the_clip(family, name, kind):
     assert start + length <= SAMPLE_RATE
     wanted = SAMPLE_RATE if part.seconds is None else round(part.seconds * SAMPLE_RATE)
     assert length == min(wanted, SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("kind", ["noise", "tone", "silence"])
+@pytest.mark.parametrize(("family", "name"), parts("separators"))
+def test_separators_make_every_stem_of_every_window(family, name, kind):
+    part = build(family, name)
+    found = use(family, part, kind)
+    assert found.dtype == torch.float32
+    assert found.shape == (2, len(part.stems), part.window)
+    assert torch.isfinite(found).all()
+    assert len(set(part.stems)) == len(part.stems)
+    assert 0 < part.hop <= part.window
+    torch.testing.assert_close(part(mixtures(part, kind)[1:]), found[1:], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("family", "name"), parts("separators"))
+def test_separators_tell_their_models_apart_and_know_which_settings_are_free(family, name):
+    part = build(family, name)
+    assert isinstance(part.identity, str)
+    assert part.identity == build(family, name).identity
+    assert part.free <= set(components.schema(components.part(family, name)).model_fields)
 
 
 @pytest.mark.parametrize("kind", ["noise", "tone", "silence"])

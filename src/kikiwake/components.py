@@ -26,7 +26,16 @@ SUPPLIED = frozenset({"sample_rate", "in_channels", "num_classes", "saved"})
 """Arguments that the pipeline fills in; a recipe cannot set them."""
 
 
-FAMILIES = ("datasets", "crops", "frontends", "augmentations", "models", "schedules", "labelfiles")
+FAMILIES = (
+    "datasets",
+    "crops",
+    "frontends",
+    "augmentations",
+    "models",
+    "schedules",
+    "separators",
+    "labelfiles",
+)
 """The families whose parts a recipe, `kikiwake prepare` or `kikiwake export` can name."""
 
 
