@@ -71,7 +71,7 @@ def build_classifier(
             recipe.frontend,
             where="frontend",
             sample_rate=data.sample_rate,
-            in_channels=data.channels,
+            in_channels=data.waveform_channels,
             saved=None if saved is None else _below("frontend.", saved),
         )
         node = recipe.model
@@ -85,7 +85,7 @@ def build_classifier(
         network,
         classes=classes,
         sample_rate=data.sample_rate,
-        channels=data.channels,
+        channels=data.waveform_channels,
         multilabel=recipe.multilabel,
     )
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -67,15 +67,8 @@ def prepare(
     Ends with status 3 where recordings were set aside; the quarantine list beside the manifest says why.
     """
     from kikiwake import datasets
-    from kikiwake._yaml import read_yaml
-    from kikiwake.errors import RecipeError
 
-    options = {}
-    for text in option or []:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise RecipeError("an option is written key=value", where="--option", value=text)
-        options[key] = read_yaml(value, where=f"--option {key}")[0]
+    options = _options_of(option)
     with _going_on():
         summary = datasets.prepare(
             folder, out, dataset=dataset, folds=folds, seed=seed, workers=workers, options=options
@@ -193,6 +186,13 @@ def predict(
         typer.Option(help="Less exact ones are faster on some processors; int8 goes with onnx."),
     ] = "fp32",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; by default the recipe's.")] = None,
+    separation: Annotated[
+        bool,
+        typer.Option(
+            "--separation/--no-separation",
+            help="Without it a model of stems hears the mixture in place of each: fast and inexact.",
+        ),
+    ] = True,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -228,6 +228,7 @@ def predict(
             engine=engine,
             precision=precision,
             device=device,
+            separation=separation,
         )
         typer.echo(str(summary))
         if formats:
@@ -236,6 +237,81 @@ def predict(
             typer.echo(str(exporting.export(out, formats, folder, threshold=heard)))
     if summary.quarantined:
         raise typer.Exit(SET_ASIDE)
+
+
+@app.command()
+def separate(
+    manifest: Annotated[Path, typer.Argument(help="The manifest whose recordings are separated.")],
+    overrides: Overrides = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Separate as this recipe says: a shipped one's name, or a YAML file.")
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Without a recipe: one of `kikiwake parts separators`.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="KEY=VALUE", help="A setting of the separator."),
+    ] = None,
+    sample_rate: Annotated[int, typer.Option(help="Without a recipe: that of the stems, in Hz.")] = 22_050,
+    cache_folder: Annotated[Path | None, typer.Option(help="Where stems are kept.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; 0 for this one.")] = None,
+) -> None:
+    """Separate recordings ahead of a training; what is kept is not separated again.
+
+    Ends with status 3 where recordings were set aside; the quarantine list beside the manifest says why.
+    """
+    from kikiwake import separation
+    from kikiwake.run import logger_for
+
+    data = separation.separation_settings(
+        recipe=recipe,
+        overrides=overrides or [],
+        separator=separator,
+        options=_options_of(option),
+        sample_rate=sample_rate,
+        cache_folder=cache_folder,
+    )
+    with _going_on():
+        summary = separation.separate(manifest, data, workers=workers, say=logger_for(None).info)
+    typer.echo(str(summary))
+    if summary.set_aside:
+        raise typer.Exit(SET_ASIDE)
+
+
+@app.command("export-stems")
+def export_stems(
+    files: Annotated[list[Path], typer.Argument(help="Manifests, recordings, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="The folder for the WAV files: OUT/<recording>/<stem>.wav.")],
+    ids: Annotated[
+        str | None, typer.Option(metavar="ID[,ID]", help="Of these recordings only: names without suffix.")
+    ] = None,
+    stems: Annotated[str | None, typer.Option(metavar="STEM[,STEM]", help="These stems only.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Separate as this recipe says.")] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Without a recipe: one of `kikiwake parts separators`.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="KEY=VALUE", help="A setting of the separator."),
+    ] = None,
+    sample_rate: Annotated[int, typer.Option(help="Without a recipe: that of the stems, in Hz.")] = 22_050,
+    cache_folder: Annotated[Path | None, typer.Option(help="Where stems are kept.")] = None,
+) -> None:
+    """Write stems as WAV files, from where they are kept or separated now."""
+    from kikiwake import separation
+
+    data = separation.separation_settings(
+        recipe=recipe,
+        separator=separator,
+        options=_options_of(option),
+        sample_rate=sample_rate,
+        cache_folder=cache_folder,
+    )
+    written = separation.export_stems(
+        files, out, data, ids=_listed(ids) if ids else (), stems=_listed(stems) if stems else None
+    )
+    typer.echo(f"{out}: {len(written)} files")
 
 
 @app.command()
@@ -414,6 +490,20 @@ def soundscape(
         Manifest.read(manifest), folder, fold=fold, seed=seed, long_seconds=long_seconds
     )
     typer.echo(str(summary))
+
+
+def _options_of(texts: list[str] | None) -> dict[str, Any]:
+    """Return options written key=value, values as YAML reads them."""
+    from kikiwake._yaml import read_yaml
+    from kikiwake.errors import RecipeError
+
+    options = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise RecipeError("an option is written key=value", where="--option", value=text)
+        options[key] = read_yaml(value, where=f"--option {key}")[0]
+    return options
 
 
 def _listed(names: str) -> list[str]:

@@ -32,6 +32,8 @@ from kikiwake.folds import split, to_be_named
 from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
 from kikiwake.run import logger_for, open_run, start_run
+from kikiwake.separation import separate_clips
+from kikiwake.stems import identified
 from kikiwake.tables import write_table
 from kikiwake.training import train
 
@@ -137,6 +139,7 @@ def crossvalidate(
     if jobs < 1:
         raise RecipeError("at least one fold must run at a time", where="jobs", value=jobs)
     recipe = Recipe.load(source, *overrides)
+    recipe = recipe.model_copy(update={"data": identified(recipe.data)})
     manifest = recipe.read_manifest()
     folds, notes = _plan(recipe, manifest, jobs=jobs)
     if (recipe.run / "recipe.yaml").is_file():
@@ -151,6 +154,7 @@ def crossvalidate(
         log.info("note: %s", note)
     finished: dict[int, Evaluation] = {}
     try:
+        separate_clips(manifest, range(len(manifest)), data=recipe.data, say=log.info)
         failed = _run(folds, finished, jobs=jobs, replicates=replicates, say=log.info)
     except BaseException:
         log.info("stopped with %d of %d folds finished: the same command goes on", len(finished), len(folds))

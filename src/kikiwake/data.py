@@ -19,6 +19,7 @@ from kikiwake.errors import AudioError
 from kikiwake.manifest import Manifest
 from kikiwake.randomness import generator
 from kikiwake.recipe import Data as DataSection
+from kikiwake.stems import Stems
 
 OPEN_CLIPS = 64
 CACHED_SECONDS = 600
@@ -57,13 +58,15 @@ class Batch(NamedTuple):
 class ClipReader:
     """Reads stretches of a manifest's clips as waveforms `[C, T]` at the recipe's rate.
 
-    With a cache, a clip is decoded once and read from a memory map ever after.
+    With a cache, a clip is decoded once and read from a memory map ever after. Stems are read from where they
+    are kept, and never separated here.
     """
 
     def __init__(self, manifest: Manifest, *, data: DataSection) -> None:
         self.manifest = manifest
         self.sample_rate = data.sample_rate
-        self.channels = data.channels
+        self.channels = data.waveform_channels
+        self.stems = Stems(data) if data.separator else None
         self.cache = ArrayCache(data.cache_folder or default_cache_folder()) if data.cache else None
         self._open: OrderedDict[int, np.ndarray] = OrderedDict()
         self._keys: dict[int, str] = {}
@@ -80,9 +83,10 @@ class ClipReader:
 
         Raises:
             AudioError: the recording cannot be read.
+            StorageError: its stems are wanted and not there.
         """
         first, last = self._span(index)
-        if self.cache and last - first <= CACHED_SECONDS * self.sample_rate:
+        if self.stems is None and self.cache and last - first <= CACHED_SECONDS * self.sample_rate:
             return self._whole(index, self.cache)[:, start : start + frames]
         return self._load(index, first + start, max(0, min(frames, last - first - start)))
 
@@ -101,8 +105,15 @@ class ClipReader:
                 channels=self.channels,
                 start=first,
                 frames=last - first,
+                **self._separation(index),
             )
         return self._keys[index]
+
+    def _separation(self, index: int) -> dict[str, Any]:
+        """Return what names a clip's stems, nothing where it is not separated."""
+        if self.stems is None:
+            return {}
+        return {"separated": self.stems.key(self.manifest[index].path), "stems": self.stems.names}
 
     def _span(self, index: int) -> tuple[int, int]:
         """Return the first sample of a clip and the one after its last, in its recording."""
@@ -114,9 +125,12 @@ class ClipReader:
 
     def _load(self, index: int, start: int, frames: int) -> np.ndarray:
         path = self.manifest[index].path
-        loaded = audio.load(
-            path, sample_rate=self.sample_rate, channels=self.channels, start=start, frames=frames
-        ).waveform
+        if self.stems is not None:
+            loaded = self.stems.read(path, start, frames)
+        else:
+            loaded = audio.load(
+                path, sample_rate=self.sample_rate, channels=self.channels, start=start, frames=frames
+            ).waveform
         missing = (frames - loaded.shape[1]) / self.sample_rate
         if missing > 0.01:
             raise AudioError(

@@ -34,6 +34,7 @@ from kikiwake.loader import Loader
 from kikiwake.predictions import Predictions
 from kikiwake.run import SPLITS, Run, logger_for, open_run
 from kikiwake.scoring import WindowScores, score_clips
+from kikiwake.separation import separate_clips
 
 FEW_GROUPS = 30
 """Below, a bootstrap over groups gives intervals that are too narrow (Cameron, Gelbach & Miller 2008)."""
@@ -119,6 +120,7 @@ def evaluate(
         classifier = run.classifier().to(computer.device)
         classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         data = run.recipe.data
+        separate_clips(run.manifest, rows, data=data, computer=computer, say=log.info)
         loader = Loader(ClipDataset(run.manifest, data=data, seed=run.recipe.seed), data.workers, log.info)
         try:
             windows = score_clips(classifier, loader, indices=rows, recipe=run.recipe, engine=computer)

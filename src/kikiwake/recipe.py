@@ -39,6 +39,9 @@ class Data(Section):
     """Where the clips are and how they become waveforms `[C, T]`.
 
     `manifest`: CSV made by `kikiwake prepare`. `channels`: 1 mixes down; a mono file is repeated.
+    `separator`: takes recordings apart into stems, each mixed down to one channel of the waveform; `stems`:
+    which of them, in this order, by default all. `separator_identity`: of the separator's model, filled in
+    when a training begins.
     `crop`: the stretch of a clip that training sees. `pad`: how a clip shorter than its crop is filled.
     `secondary_target`: target of a clip's secondary labels. `rating_floor`: a clip's weight is multiplied by
     its rating over the manifest's best one, and at least by this; null leaves ratings alone, and a clip
@@ -49,6 +52,9 @@ class Data(Section):
     manifest: Path | None = None
     sample_rate: Annotated[int, Field(ge=1000, le=768_000)]
     channels: Annotated[int, Field(ge=1, le=64)] = 1
+    separator: Node | None = None
+    stems: Annotated[list[str], Field(min_length=1)] | None = None
+    separator_identity: str | None = None
     crop: Node
     pad: Literal["zero", "repeat"] = "zero"
     secondary_target: Fraction = 0.0
@@ -56,6 +62,11 @@ class Data(Section):
     cache: bool = True
     cache_folder: Path | None = None
     workers: Annotated[int, Field(ge=0)] = 2
+
+    @property
+    def waveform_channels(self) -> int:
+        """How many channels the waveform has: one a stem where recordings are separated."""
+        return self.channels if self.stems is None else len(self.stems)
 
 
 class Split(Section):
@@ -240,17 +251,22 @@ class Recipe(Section):
         if len(set(names)) < len(names):
             raise RecipeError("two stages have the same name", where=places(("stages",)), value=names)
         self._check_way_of_training(places)
+        self._check_stems(places)
         plain = self.plain()
         for family, key, node in self._nodes():
             inner: Any = plain
             for step in key[:-1]:
                 inner = inner[step]
             inner[key[-1]] = components.resolve(family, node, where=places.node(key))
+        if self.data.separator and self.data.stems is None:
+            plain["data"]["stems"] = list(components.part("separators", self.data.separator["name"]).stems)
         return Recipe.model_validate_json(json.dumps(plain), strict=True)
 
     def _nodes(self) -> Iterator[tuple[str, Key, Node]]:
         """Yield the family, place and node of every part that the recipe names."""
         yield "crops", ("data", "crop"), self.data.crop
+        if self.data.separator is not None:
+            yield "separators", ("data", "separator"), self.data.separator
         yield "frontends", ("frontend",), self.frontend
         yield "models", ("model",), self.model
         for index, node in enumerate(self.augmentations):
@@ -276,6 +292,27 @@ class Recipe(Section):
             raise RecipeError(what, where=places(("fit" if self.fit else "stages",)), remedy=remedy)
         for point in self.fit.points() if self.fit else ():
             components.validate("models", {**self.model, **point}, where=places(("fit", "grid")))
+
+    def _check_stems(self, places: Places) -> None:
+        """Refuse settings of the waveform that contradict each other."""
+        data = self.data
+        if data.separator is None:
+            if data.stems is not None:
+                what = "stems are asked for, and nothing separates them"
+                remedy = "set data.separator, such as {name: demucs}, or remove data.stems"
+                raise RecipeError(what, where=places(("data", "stems")), value=data.stems, remedy=remedy)
+            return
+        if data.channels != 1:
+            what = "each stem is one channel of the waveform"
+            remedy = "remove data.channels: separators hear the mixture in as many channels as they take"
+            raise RecipeError(what, where=places(("data", "channels")), value=data.channels, remedy=remedy)
+        if not data.cache:
+            what = "stems that are not kept would be separated in every epoch"
+            remedy = "remove data.cache: false, or remove data.separator"
+            raise RecipeError(what, where=places(("data", "cache")), value=False, remedy=remedy)
+        if data.stems is not None and len(set(data.stems)) < len(data.stems):
+            what = "a stem is named twice"
+            raise RecipeError(what, where=places(("data", "stems")), value=data.stems)
 
     @property
     def model_is_fitted(self) -> bool:

@@ -40,6 +40,7 @@ from kikiwake.recipe import Recipe
 FREE_TO_CHANGE = {
     *("run", "checkpoint_seconds", "tracking"),
     *("data.manifest", "data.workers", "data.cache_folder"),
+    *(f"data.separator.{key}" for key in ("folder", "download", "device", "batch_size")),
 }
 """Settings that an interrupted run may go on without: they touch no number, or are compared by content."""
 
@@ -157,7 +158,7 @@ class Run:
             "kikiwake": __version__,
             "classes": self.manifest.classes,
             "sample_rate": recipe.data.sample_rate,
-            "channels": recipe.data.channels,
+            "channels": recipe.data.waveform_channels,
             "multilabel": recipe.multilabel,
             **about,
         }

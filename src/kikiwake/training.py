@@ -16,7 +16,9 @@ from kikiwake.fitting import fit_model
 from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
 from kikiwake.run import Run, load_weights, logger_for, plan_run, start_run
+from kikiwake.separation import separate_clips
 from kikiwake.stage import Forgettable, Session, StageRun, check_stages
+from kikiwake.stems import identified
 from kikiwake.tracking import trackers
 
 
@@ -35,6 +37,7 @@ def train(source: str | Path | Recipe, *overrides: str, forget: Collection[Forge
         TrainingError: the loss is no longer finite, or memory does not suffice.
     """
     recipe = Recipe.load(source, *overrides)
+    recipe = recipe.model_copy(update={"data": identified(recipe.data)})
     manifest = recipe.read_manifest()
     with engine(recipe.engine) as computer:
         run = _begin(recipe, manifest, computer)
@@ -67,6 +70,8 @@ def _train_stages(run: Run, computer: Engine, log: logging.Logger, forget: Colle
     log.info("run: %s", run.folder)
     log.info("device: %s", computer.describe())
     classifier = build_classifier(recipe, classes=manifest.classes).to(computer.device)
+    heard = [*run.indices("train"), *run.indices("validation")]
+    separate_clips(manifest, heard, data=recipe.data, computer=computer, say=log.info)
     if recipe.model_is_fitted:
         fit_model(run, classifier, computer, log)
         return

@@ -47,6 +47,7 @@ class Predictor:
         engine: Literal["torch", "onnx"] = "torch",
         precision: Precision = "fp32",
         device: str | None = None,
+        separation: bool = True,
     ) -> Predictions:
         """Score every window of some recordings; what could not be read is in the result's `set_aside`.
 
@@ -55,7 +56,9 @@ class Predictor:
         Raises:
             KikiwakeError: nothing is found, an option is wrong, or the model cannot score.
         """
-        options = Options(window_seconds, hop_seconds, workers, batch_size, engine, precision, device)
+        options = Options(
+            window_seconds, hop_seconds, workers, batch_size, engine, precision, device, separation
+        )
         with prepared(self.run, self.classifier, find_recordings(_listed(files)), options) as work:
             rows = work.rows()
             chunks = [rows(scores) for unit in work.scores() for scores in unit]
@@ -85,6 +88,7 @@ def predict(
     engine: Literal["torch", "onnx"] = "torch",
     precision: Precision = "fp32",
     device: str | None = None,
+    separation: bool = True,
 ) -> PredictSummary:
     """Score every window of some recordings and write a table, in flat memory; an interrupted one goes on.
 
@@ -96,7 +100,7 @@ def predict(
         KikiwakeError: nothing is found, an option is wrong, or the model cannot score.
         StorageError: a file cannot be written.
     """
-    options = Options(window_seconds, hop_seconds, workers, batch_size, engine, precision, device)
+    options = Options(window_seconds, hop_seconds, workers, batch_size, engine, precision, device, separation)
     started = time.monotonic()
     finished = Finished(Path(out))
     predictor = load(run)

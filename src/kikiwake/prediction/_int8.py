@@ -64,7 +64,7 @@ def _features(run: Run, *, frames: int) -> np.ndarray:
     # Neighbours in a manifest are often of one class: both parts get clips of all.
     chosen = np.array(clips)[np.linspace(0, len(clips) - 1, wanted).round().astype(int)]
     spread = np.argsort(np.arange(wanted) % (1 + CALIBRATION_WINDOWS // CHECK_WINDOWS), kind="stable")
-    waveforms = np.zeros((wanted, data.channels, frames), np.float32)
+    waveforms = np.zeros((wanted, data.waveform_channels, frames), np.float32)
     lengths = np.empty(wanted, np.int64)
     for row, clip in enumerate(chosen[spread].tolist()):
         try:

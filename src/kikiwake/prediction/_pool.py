@@ -18,6 +18,8 @@ from kikiwake.predictions import SetAside, path_text
 
 _SECONDS = 120.0
 _SECONDS_A_WINDOW = 10.0
+_SECONDS_TO_SEPARATE = 60.0
+"""A second of sound, at most."""
 
 START_METHOD = "fork" if sys.platform == "linux" else None
 """Forked workers begin at once and share the model's memory; they run no OpenMP threads (see `_hold`)."""
@@ -100,11 +102,15 @@ class Pool:
         self, work: Callable[[Unit], Any], units: Sequence[Unit], *, workers: int
     ) -> Iterator[tuple[Unit, Result[Any]]]:
         longest = max(map(windows_of, units), default=0)
+        seconds_a_window = _SECONDS_A_WINDOW
+        if self.reader.listener.separates:
+            cutting = self.reader.cutting
+            seconds_a_window += _SECONDS_TO_SEPARATE * cutting.window / cutting.sample_rate
         return map_isolated(
             _do,
             units,
             workers=min(workers, len(units)),
-            timeout_seconds=_SECONDS + _SECONDS_A_WINDOW * longest,
+            timeout_seconds=_SECONDS + seconds_a_window * longest,
             initializer=_hold,
             initargs=(work,),
             start_method=START_METHOD,

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from kikiwake import audio
 from kikiwake.data import fill
 from kikiwake.errors import AudioError, RunError
 from kikiwake.prediction._recordings import reason
 from kikiwake.prediction._scorers import Scorer
 from kikiwake.prediction._units import Cutting, Piece, Unit, has_window
 from kikiwake.predictions import SetAside, path_text
+from kikiwake.stems import Listener
 
 _BLOCK = 1 << 18
 
@@ -60,9 +60,10 @@ class UnitScores:
 class UnitReader:
     """Turns units into batches; `set_aside` gathers what could not be read of the last unit."""
 
-    def __init__(self, recordings: Sequence[Path], cutting: Cutting) -> None:
+    def __init__(self, recordings: Sequence[Path], cutting: Cutting, listener: Listener) -> None:
         self.recordings = recordings
         self.cutting = cutting
+        self.listener = listener
         self.set_aside: list[SetAside] = []
 
     def __call__(self, unit: Unit) -> ReadUnit:
@@ -106,10 +107,8 @@ class UnitReader:
         heard = start
         held = np.empty((cutting.channels, 0), np.float32)
         try:
-            with audio.stream(
+            with self.listener.stream(
                 path,
-                sample_rate=cutting.sample_rate,
-                channels=cutting.channels,
                 block=_BLOCK,
                 start=start,
                 frames=None if piece.last or piece.end is None else piece.end - start,

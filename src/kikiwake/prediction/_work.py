@@ -29,6 +29,7 @@ from kikiwake.prediction._units import WHOLE_SECONDS, Cutting, Unit, units, wind
 from kikiwake.prediction._window_scores import UnitReader, UnitScores
 from kikiwake.run import Run
 from kikiwake.scoring import window_frames
+from kikiwake.stems import Stems, listener
 
 CPU_BATCH, GPU_BATCH = 4, 64
 
@@ -43,7 +44,8 @@ class Options:
     `workers`: processes; 0 does everything in this one, where a decoder that crashes takes it along.
     `batch_size`: windows that the network sees at once. `engine`: "torch", or "onnx" for ONNX Runtime, which
     is often faster on a CPU. `precision`: other than "fp32" is faster on some processors and less exact;
-    "int8" goes with "onnx" and is calibrated on the model's training clips.
+    "int8" goes with "onnx" and is calibrated on the model's training clips. `separation`: False gives a model
+    that hears stems the mixture in place of each of them, which is faster and not what it was trained on.
     """
 
     window_seconds: float | None = None
@@ -53,6 +55,7 @@ class Options:
     engine: Literal["torch", "onnx"] = "torch"
     precision: Precision = "fp32"
     device: str | None = None
+    separation: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -85,6 +88,7 @@ class Work:
         self.recordings = recordings
         self.options = options
         self.computer = computer
+        self.listener = listener(run.recipe.data, separation=options.separation)
         self.cutting = _cutting(run, options, on_gpu=computer.device.type != "cpu")
 
     @cached_property
@@ -100,12 +104,15 @@ class Work:
             "engine": self.options.engine,
             "precision": self.options.precision,
             "device": self.computer.device.type,
+            "separation": self.listener.separates,
             **asdict(self.cutting),
         }
 
     @cached_property
     def workers(self) -> int:
         """Processes; by default one for each core that may be used."""
+        if isinstance(self.listener, Stems) and self.listener.on_device:
+            return 0  # a device cannot be used from forked processes
         if self.options.workers is not None:
             return self.options.workers
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -143,7 +150,9 @@ class Work:
         todo = self.units[skip:]
         if not todo:
             return
-        pool = Pool(UnitReader(self.recordings, self.cutting), self._scorer, workers=self.workers)
+        pool = Pool(
+            UnitReader(self.recordings, self.cutting, self.listener), self._scorer, workers=self.workers
+        )
         with progress(sum(map(windows_of, todo)), description="predict", unit="windows") as bar:
             for unit, found in pool.scores(todo):
                 bar.advance(windows_of(unit))
@@ -228,7 +237,7 @@ def _cutting(run: Run, options: Options, *, on_gpu: bool) -> Cutting:
         hop = round(options.hop_seconds * data.sample_rate)
     return Cutting(
         sample_rate=data.sample_rate,
-        channels=data.channels,
+        channels=data.waveform_channels,
         window=max(1, window),
         hop=max(1, hop or window),
         whole=whole,
