@@ -19,7 +19,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-NAMES = ("startup", "mel", "clip_statistics", "classical", "decode", "predict", "memory", "train", "esc10")
+NAMES = (
+    "startup",
+    "mel",
+    "clip_statistics",
+    "classical",
+    "decode",
+    "predict",
+    "memory",
+    "train",
+    "stems",
+    "esc10",
+)
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ from kikiwake.prediction._window_scores import UnitReader
 from kikiwake.predictions import Predictions
 from kikiwake.run import Run, start_run
 from kikiwake.scoring import score_clips
+from kikiwake.stems import listener
 from toys import PITCHES, SAMPLE_RATE, tone, toy_recipe, write_tones
 
 CPU = Engine(torch.device("cpu"), None)
@@ -494,7 +495,8 @@ def test_workers_that_only_read_give_the_same_scores(run: Run, tmp_path: Path, s
     cutting = Cutting(SAMPLE_RATE, 1, 4000, 4000, whole=False, pad="zero", batch_size=4)
     headers = [Header(audio.probe(file).frames, seeks=True) for file in files]
     scorer = TorchScorer(for_prediction(predictor.classifier, frames=4000, computer=CPU), computer=CPU)
-    pool = Pool(UnitReader(files, cutting), scorer, workers=2)
+    reader = UnitReader(files, cutting, listener(run.recipe.data))
+    pool = Pool(reader, scorer, workers=2)
     found = [part for _, parts in pool._scored_here(list(units(headers, cutting)), scorer) for part in parts]
     np.testing.assert_allclose(
         np.concatenate([part.probabilities for part in found]), expected.probabilities, atol=1e-6

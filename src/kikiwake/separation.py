@@ -172,8 +172,10 @@ def fill(
             initializer=_begin,
             initargs=(data, max(1, _cores() // max(1, workers)) if workers else None),
         )
+        heard = 0.0
         for path, result in results:
-            bar.advance(round(recordings[path]))
+            bar.advance(round(heard + recordings[path]) - round(heard))
+            heard += recordings[path]
             error = result.exception
             if isinstance(error, KikiwakeError) and not isinstance(error, AudioError):
                 raise error
