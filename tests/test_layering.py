@@ -15,7 +15,8 @@ HOUSE = PROJECT / "src" / "kikiwake"
 
 FLOORS: dict[int, str] = {
     0: "errors randomness components parallel files _yaml",
-    1: "audio manifest clip tables folds checks cache blocks predictions events weights _manifest_rows",
+    1: "audio manifest clip tables folds checks cache blocks predictions events weights mel_scale"
+    " _manifest_rows",
     2: "crops datasets frontends augmentations models schedules separators labelfiles"
     " losses metrics figures _bootstrap",
     3: "recipe run classifier stems data loader engine checkpoint tracking _recipe_file",

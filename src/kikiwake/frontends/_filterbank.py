@@ -8,42 +8,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-MelScale = Literal["slaney", "htk"]
-MelNorm = Literal["slaney"]
+from kikiwake.mel_scale import MelScale, hz_to_mel, mel_to_hz
 
-_LINEAR_STEP_HZ = 200.0 / 3.0
-"""Width of one mel of Slaney's scale below 1 kHz."""
-_LOG_START_HZ = 1000.0
-_LOG_START_MEL = _LOG_START_HZ / _LINEAR_STEP_HZ
-_LOG_STEP = np.log(6.4) / 27.0
-"""Logarithm of the ratio of two frequencies one mel apart above 1 kHz."""
+MelNorm = Literal["slaney"]
 
 _WEIGHTS_A_BLOCK = 1500
 """Weights that take as long to multiply as one more call of the matrix product does."""
-
-
-def hz_to_mel(frequency: float, *, scale: MelScale) -> float:
-    """Return a frequency in Hz on the mel scale.
-
-    `htk`: 2595 log10(1 + f / 700) (O'Shaughnessy 1987). `slaney`: linear below 1 kHz, logarithmic above
-    (Slaney 1998, "Auditory Toolbox").
-
-    >>> hz_to_mel(1000.0, scale="slaney")
-    15.0
-    """
-    if scale == "htk":
-        return float(2595.0 * np.log10(1.0 + frequency / 700.0))
-    if frequency < _LOG_START_HZ:
-        return frequency / _LINEAR_STEP_HZ
-    return float(_LOG_START_MEL + np.log(frequency / _LOG_START_HZ) / _LOG_STEP)
-
-
-def mel_to_hz(mels: npt.NDArray[np.float64], *, scale: MelScale) -> npt.NDArray[np.float64]:
-    """Return mels as frequencies in Hz: the inverse of `hz_to_mel`."""
-    if scale == "htk":
-        return np.asarray(700.0 * (10.0 ** (mels / 2595.0) - 1.0))
-    logarithmic = _LOG_START_HZ * np.exp(_LOG_STEP * (mels - _LOG_START_MEL))
-    return np.where(mels < _LOG_START_MEL, _LINEAR_STEP_HZ * mels, logarithmic)
 
 
 def mel_filters(

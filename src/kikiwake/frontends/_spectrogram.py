@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kikiwake.errors import RecipeError
-from kikiwake.frontends._filterbank import MelNorm, MelScale, blocks, mel_filters
+from kikiwake.frontends._filterbank import MelNorm, blocks, mel_filters
+from kikiwake.mel_scale import MelScale
 
 Padding = Literal["constant", "reflect", "none"]
 

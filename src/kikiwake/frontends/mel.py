@@ -15,9 +15,10 @@ from typing_extensions import TypedDict
 
 from kikiwake.errors import RecipeError
 from kikiwake.frontends import _normalise
-from kikiwake.frontends._filterbank import MelNorm, MelScale
+from kikiwake.frontends._filterbank import MelNorm
 from kikiwake.frontends._spectrogram import MelSpectrogram, Padding
 from kikiwake.frontends._threads import each_row
+from kikiwake.mel_scale import MelScale
 
 Count = Annotated[int, Field(ge=1)]
 Window = Annotated[int, Field(ge=2)]
