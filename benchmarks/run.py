@@ -29,6 +29,7 @@ NAMES = (
     "memory",
     "train",
     "stems",
+    "segments",
     "esc10",
 )
 

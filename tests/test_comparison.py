@@ -118,3 +118,33 @@ def test_what_is_no_run_is_refused(tmp_path):
         compare([one])
     with pytest.raises(RunError, match="each once"):
         compare([one, one])
+
+
+def test_what_an_evaluation_notes_of_its_scores_is_not_lost(tmp_path):
+    folders = [write_crossval(tmp_path / name, RIGHT) for name in ("chosen", "honest")]
+    about = {"multilabel": False, "notes": ["only 4 groups"]}
+    (folders[0] / "summary.json").write_text(
+        json.dumps({"out_of_fold": {**about, "notes": ["these clips chose the weights", *about["notes"]]}})
+    )
+    (folders[1] / "summary.json").write_text(json.dumps({"out_of_fold": about}))
+    told = str(compare(folders, replicates=20))
+    assert "note: chosen: these clips chose the weights" in told
+    assert told.count("note: only 4 groups") == 1
+
+
+def test_without_replicates_nothing_is_said_of_doubt_and_fewer_are_refused(tmp_path):
+    folders = [write_crossval(tmp_path / name, RIGHT) for name in ("one", "two")]
+    told = str(compare(folders, replicates=0))
+    assert "in doubt" not in told
+    assert "paired" not in told
+    with pytest.raises(RunError, match="replicates"):
+        compare(folders, replicates=-5)
+
+
+def test_clips_of_other_parts_are_not_compared(tmp_path):
+    folders = [write_crossval(tmp_path / name, RIGHT) for name in ("one", "two")]
+    (folders[0] / "summary.json").write_text(
+        json.dumps({"out_of_fold": {"multilabel": False, "part": "validation"}})
+    )
+    with pytest.raises(RunError, match="one was judged by validation clips, two by out-of-fold clips"):
+        compare(folders, replicates=0)

@@ -107,11 +107,15 @@ def test_windows_may_leave_gaps() -> None:
 
 def test_short_waveforms_are_filled_with_silence_or_with_themselves() -> None:
     waveform = np.array([[1.0, 2.0]], np.float32)
-    silent, repeated = np.zeros((2, 1, 5), np.float32)
+    silent, repeated, mirrored, lonely = np.zeros((4, 1, 5), np.float32)
     fill(silent, waveform, pad="zero")
     fill(repeated, waveform, pad="repeat")
+    fill(mirrored, np.array([[1.0, 2.0, 3.0]], np.float32), pad="reflect")
+    fill(lonely, waveform[:, :1], pad="reflect")
     assert silent.tolist() == [[1, 2, 0, 0, 0]]
     assert repeated.tolist() == [[1, 2, 1, 2, 1]]
+    assert mirrored.tolist() == [[1, 2, 3, 2, 1]]
+    assert lonely.tolist() == [[1, 1, 1, 1, 1]]
 
 
 def test_cached_and_uncached_clips_are_the_same_samples(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ def test_the_example_part_in_contributing_works_as_written(monkeypatch: pytest.M
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "docs/architecture.md",
+        "docs/benchmarks.md",
+        "docs/coming_from.md",
         "docs/docker.md",
         "docs/glossary.md",
     ],
@@ -84,3 +86,11 @@ def test_the_readmes_examples_run_as_written(tmp_path: Path) -> None:
         finished = run([sys.executable, "-m", *words])
         assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "heard.csv").read_text(encoding="utf-8").count("night_") == 4
+
+
+def test_every_benchmark_is_among_those_that_make_bench_runs() -> None:
+    folder = PROJECT / "benchmarks"
+    text = (folder / "run.py").read_text(encoding="utf-8")
+    names = re.findall(r'^    "(\w+)",$', text, flags=re.MULTILINE)
+    there = [path.stem for path in folder.glob("*.py") if "\ndef run(" in path.read_text(encoding="utf-8")]
+    assert sorted(names) == sorted(there)

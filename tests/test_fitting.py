@@ -21,9 +21,10 @@ from sklearn.svm import SVC
 import toys
 from kikiwake import fitting
 from kikiwake.crossvalidation import crossvalidate
-from kikiwake.errors import KikiwakeError, ManifestError, RecipeError, WeightsError
+from kikiwake.errors import KikiwakeError, ManifestError, RecipeError, TrainingError, WeightsError
 from kikiwake.evaluation import evaluate
 from kikiwake.fitting import Rows, grouped_folds
+from kikiwake.manifest import Manifest
 from kikiwake.prediction import load
 from kikiwake.recipe import Recipe
 from kikiwake.run import Run, open_run
@@ -237,3 +238,46 @@ def test_more_folds_than_groups_are_refused(manifest, tmp_path):
 def test_onnx_runtime_is_refused(fitted, manifest):
     with pytest.raises(KikiwakeError, match="scikit-learn"):
         load(fitted).predict(manifest.parent / "high_0.wav", engine="onnx")
+
+
+def one_recording_of_low(manifest: Path, folder: Path) -> Path:
+    """A manifest in which one class has a single clip."""
+    read = Manifest.read(manifest)
+    low = [row for row, clip in enumerate(read) if clip.label == "low" and clip.fold != 0]
+    kept = [row for row, clip in enumerate(read) if clip.label != "low"] + low[:1]
+    read.select(sorted(kept)).write(folder / "few.csv")
+    return folder / "few.csv"
+
+
+def test_a_class_with_one_recording_is_calibrated_on_the_folds_that_train_it(manifest, tmp_path):
+    few = one_recording_of_low(manifest, tmp_path)
+    run = train(recipe(few, tmp_path / "run", fit={"grid": {"C": [1.0]}, "folds": 3}))
+    assert run.finished
+
+
+def test_where_no_fold_has_every_class_the_remedy_is_said(manifest, tmp_path):
+    read = Manifest.read(manifest)
+    few = [next(row for row, clip in enumerate(read) if clip.label == name) for name in ("low", "high")]
+    read.select(few).write(tmp_path / "two.csv")
+    settings = {"split": {}, "fit": {"grid": {}, "folds": 2}}
+    with pytest.raises(TrainingError, match="cannot be calibrated"):
+        train(recipe(tmp_path / "two.csv", tmp_path / "run", **settings))
+
+
+def test_a_model_that_cannot_answer_is_not_called_done(manifest, tmp_path):
+    settings = {"model": {"name": "knn", "n_neighbors": 1000}, "fit": {}}
+    with pytest.raises(TrainingError, match="cannot be fitted"):
+        train(recipe(manifest, tmp_path / "run", **settings))
+
+
+def test_folds_are_not_asked_for_where_nothing_is_chosen_or_calibrated(manifest, tmp_path):
+    settings = {"model": {"name": "knn"}, "fit": {"grid": {}, "folds": 1000}}
+    assert train(recipe(manifest, tmp_path / "run", **settings)).finished
+
+
+def test_a_model_without_its_file_says_so(fitted, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(fitted.folder, copy)
+    (copy / "model.skops").unlink()
+    with pytest.raises(WeightsError, match="the fitted model is not there"):
+        evaluate(copy)

@@ -46,6 +46,12 @@ def test_delimiter_and_line_ends_are_the_samples(sample: Path, tmp_path: Path) -
     assert (tmp_path / "out.tsv").read_bytes() == expected
 
 
+def test_a_form_without_a_column_a_class_is_refused_whatever_is_asked(sample: Path, tmp_path: Path) -> None:
+    sample.write_text("row_id,birds\nnight_5,nocall\n")
+    with pytest.raises(ManifestError, match="none of its columns is a class"):
+        submit(predictions("night.ogg"), sample, tmp_path / "out.csv", missing_classes="zero")
+
+
 def test_small_probabilities_keep_their_order(sample: Path, tmp_path: Path) -> None:
     found = predictions("night.ogg")
     found.probabilities[0] = [1.25e-9, 1.5e-9, 0.123456789]

@@ -124,18 +124,20 @@ def test_the_fully_convolutional_recipe_trains_and_keeps_its_best_epoch(artist20
 
 @pytest.fixture(scope="module")
 def fma(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Instruments as tracks of three genres, two tracks an artist, as MP3 with a tracks.csv."""
+    """Instruments and rain as tracks of four genres, two tracks an artist, as MP3 with a tracks.csv."""
     root = tmp_path_factory.mktemp("fma")
-    genres = ["Rock", "Folk", "Electronic"]
-    with (data_folder / "instruments10" / "instruments10.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    instruments = sorted({row["category"] for row in rows})[:3]
+    sounds = []
+    for name in ("instruments10", "esc10"):
+        with (data_folder / name / f"{name}.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        wanted = ["rain"] if name == "esc10" else sorted({row["category"] for row in rows})[:3]
+        for sound in wanted:
+            own = [row["filename"] for row in rows if row["category"] == sound][:16]
+            sounds.append([data_folder / name / "audio" / filename for filename in own])
     lines = [",set,set,track,artist", ",split,subset,genre_top,id", "track_id,,,,"]
     track = 1000
-    for genre, instrument in zip(genres, instruments, strict=True):
-        own = [row for row in rows if row["category"] == instrument]
-        for number in range(16):
-            path = data_folder / "instruments10" / "audio" / own[number]["filename"]
+    for genre, paths in zip(["Rock", "Folk", "Electronic", "Experimental"], sounds, strict=True):
+        for number, path in enumerate(paths):
             samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
             long = np.resize(samples[:, 0], 4 * rate)
             path = root / f"{track // 1000:03}" / f"{track:06}.mp3"
@@ -146,34 +148,43 @@ def fma(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             track += 1
     (root / "tracks.csv").write_text("\n".join(lines) + "\n")
     (root / "001" / "000999.mp3").write_bytes(b"no recording")
-    prepare(
-        root,
-        root / "clips.csv",
-        dataset="fma",
-        workers=2,
-        options={"split": "official", "least_seconds": 3.0},
-    )
+    for name, options in (("clips", {}), ("official", {"split": "official"})):
+        prepare(root, root / f"{name}.csv", dataset="fma", options={"least_seconds": 3.0, **options})
     return root
 
 
-def test_fma_genre_trains_a_new_head_on_a_frozen_backbone_with_extra_examples(fma, tmp_path):
+@pytest.mark.parametrize(
+    ("backbone", "features", "manifest", "more"),
+    [
+        ("efficientnet_b0", 1280, "clips", ()),
+        ("resnet50", 2048, "official", ("split.test=split",)),
+    ],
+)
+def test_fma_genre_trains_a_new_head_on_a_frozen_backbone_with_extra_examples(
+    fma, tmp_path, backbone, features, manifest, more
+):
     run = train(
         "fma_genre",
-        f"data.manifest={fma}/clips.csv",
+        f"data.manifest={fma}/{manifest}.csv",
         f"run={tmp_path}/run",
         "data.crop.seconds=3",
         "data.workers=0",
-        "model.backbone=resnet18",
+        f"model.backbone={backbone}",
         "model.pretrained=false",
-        "stages.train.epochs=2",
+        "stages.train.epochs=1",
         "stages.train.batch_size=8",
-        "tracking.wandb=null",
-        f"data.cache_folder={tmp_path}/cache",
+        f"data.cache_folder={fma}/cache",
+        *more,
     )
     log = (run.folder / "log.txt").read_text()
-    assert "24 to train" in log
     outputs = len(run.manifest.classes)
-    assert f"stage train: 2 epochs, {513 * outputs:,} trainable parameters" in log  # the last layer alone
+    trainable = (features + 1) * outputs  # the last layer alone
+    assert f"stage train: 1 epochs, {trainable:,} trainable parameters" in log
+    parts = [set(run.indices(part)) for part in ("train", "validation", "test")]
+    assert all(parts)
+    assert sum(map(len, parts)) == 64
+    artists = [{run.manifest[row].group for row in part} for part in parts]
+    assert len(set.union(*artists)) == sum(map(len, artists))
     found = evaluate(run, replicates=0)
     assert found.part == "test"
     assert (found.folder / "classes.csv").is_file()

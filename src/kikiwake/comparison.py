@@ -32,11 +32,15 @@ _SHOWN = ("accuracy", "top_3_accuracy", "macro_f1", "macro_roc_auc", "macro_aver
 """Scores that fit side by side on a screen; the tables have all."""
 
 
+_PAIRED = "differences are paired: every resample draws the same whole groups for both models"
+
+
 @dataclass(frozen=True)
 class Contender:
     """A run, or a cross-validation of all folds, with what it says of every clip that it was judged by.
 
-    `keys`: path, start and end of each clip, its class and its fold. Shape: targets, probabilities `[N, K]`.
+    `keys`: path, start and end of each clip, its class and its fold. `part`: which of a run's clips they are,
+    or "out-of-fold". `notes`: what a reader of its scores must know. Shape: targets, probabilities `[N, K]`.
     """
 
     name: str
@@ -44,6 +48,8 @@ class Contender:
     groups: Sequence[str]
     classes: Sequence[str]
     multilabel: bool
+    part: str
+    notes: Sequence[str]
     targets: npt.NDArray[np.float64]
     probabilities: npt.NDArray[np.float64]
 
@@ -66,13 +72,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What several models are worth on the same clips, best first by the main score."""
+    """What several models are worth on the same clips, best first by the main score.
+
+    `notes`: what a reader must know of the models' scores.
+    """
 
     scores: dict[str, dict[str, Interval]]
     differences: list[Difference]
     main_score: str
     clips: int
     groups: int
+    notes: Sequence[str] = ()
 
     @property
     def best(self) -> str:
@@ -100,7 +110,7 @@ class Comparison:
                 one.second,
                 shown(one.interval.value),
                 interval(one.interval),
-                "in doubt" if one.in_doubt else "",
+                "in doubt" if one.in_doubt and one.interval.low is not None else "",
             )
             for one in pairs
         ]
@@ -113,7 +123,8 @@ class Comparison:
                 *aligned(lines),
                 "",
                 f"best by {self.main_score}: {self.best}",
-                "differences are paired: every resample draws the same whole groups for both models",
+                *(f"note: {note}" for note in self.notes),
+                *([_PAIRED] if any(one.interval.low is not None for one in pairs) else []),
             ]
         )
 
@@ -158,6 +169,8 @@ def compare(runs: Sequence[str | Path], *, out: Path | None = None, replicates: 
         RunError: fewer than two, one that cannot be judged, or they differ in clips, classes or folds.
         StorageError: a file cannot be written.
     """
+    if replicates < 0:
+        raise RunError("there cannot be fewer than 0", where="replicates", value=replicates)
     folders = [Path(run) for run in runs]
     names = [_name(folder, folders) for folder in folders]
     if len(set(names)) < max(2, len(names)):
@@ -183,10 +196,23 @@ def compare(runs: Sequence[str | Path], *, out: Path | None = None, replicates: 
         main_score=main,
         clips=len(first.keys),
         groups=len(set(first.groups)),
+        notes=_notes(contenders),
     )
     if out is not None:
         found.write(out)
     return found
+
+
+def _notes(contenders: Sequence[Contender]) -> list[str]:
+    """Return what must be known of the scores, each note once, with the models that it is about."""
+    about: dict[str, list[str]] = {}
+    for one in contenders:
+        for note in one.notes:
+            about.setdefault(note, []).append(one.name)
+    everyone = len(contenders)
+    return [
+        note if len(names) == everyone else f"{', '.join(names)}: {note}" for note, names in about.items()
+    ]
 
 
 def _name(folder: Path, folders: Sequence[Path]) -> str:
@@ -258,7 +284,8 @@ def _read(folder: Path, name: str) -> Contender:
     """
     summary = folder / "summary.json"
     if summary.is_file():
-        about, table = _json(summary)["out_of_fold"], folder / "out_of_fold.csv"
+        about = {"part": "out-of-fold", "notes": [], **_json(summary)["out_of_fold"]}
+        table = folder / "out_of_fold.csv"
     else:
         if not (folder / "recipe.yaml").is_file():
             raise RunError(
@@ -268,7 +295,8 @@ def _read(folder: Path, name: str) -> Contender:
             )
         run = open_run(folder)
         found = stored_evaluation(run) or evaluate(run)
-        about, table = {"multilabel": found.multilabel}, found.folder / "clips.csv"
+        about = {"multilabel": found.multilabel, "part": found.part, "notes": found.notes}
+        table = found.folder / "clips.csv"
     try:
         with table.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
@@ -289,6 +317,8 @@ def _read(folder: Path, name: str) -> Contender:
         groups=[own["group"] or own["path"] for own in cells],
         classes=classes,
         multilabel=bool(about["multilabel"]),
+        part=str(about["part"]),
+        notes=list(about["notes"]),
         targets=targets,
         probabilities=np.array([row[len(COLUMNS) :] for row in rows], dtype=np.float64),
     )
@@ -311,6 +341,9 @@ def _check_same(first: Contender, other: Contender) -> None:
     if list(first.classes) != list(other.classes) or first.multilabel != other.multilabel:
         what = f"{first.name} and {other.name} tell other classes apart"
         raise RunError(what, value=(len(first.classes), len(other.classes)), remedy=remedy)
+    if first.part != other.part:
+        what = f"{first.name} was judged by {first.part} clips, {other.name} by {other.part} clips"
+        raise RunError(what, remedy=remedy)
     for one, two in ((first, other), (other, first)):
         missing = sorted(set(one.keys) - set(two.keys))
         if missing:

@@ -189,7 +189,7 @@ class ClipDataset(Dataset[Batch]):
         stacked = np.zeros((len(requests), self.reader.channels, frames), np.float32)
         for row, waveform in zip(stacked, waveforms, strict=True):
             fill(row, waveform, pad=self.pad)
-        lengths = [frames if self.pad == "repeat" else min(frames, x.shape[1]) for x in waveforms]
+        lengths = [min(frames, x.shape[1]) if self.pad == "zero" else frames for x in waveforms]
         return self.with_inputs(torch.from_numpy(stacked), requests, lengths=lengths)
 
     def with_inputs(
@@ -238,10 +238,15 @@ class ClipDataset(Dataset[Batch]):
 
 
 def fill(row: np.ndarray, waveform: np.ndarray, *, pad: str) -> None:
-    """Copy `waveform` `[C, t]` into the zeros of `row` `[C, T]`, cut or, with `pad="repeat"`, repeated."""
+    """Copy `waveform` `[C, t]` into the zeros of `row` `[C, T]`, cut, or filled up.
+
+    `pad`: "zero" leaves the zeros; "repeat" begins again; "reflect" goes back and forth.
+    """
     frames, count = row.shape[1], waveform.shape[1]
     if pad == "repeat" and 0 < count < frames:
         waveform = np.tile(waveform, math.ceil(frames / count))
+    if pad == "reflect" and 0 < count < frames:
+        waveform = np.pad(waveform, ((0, 0), (0, frames - count)), mode="reflect" if count > 1 else "edge")
     row[:, : min(frames, waveform.shape[1])] = waveform[:, :frames]
 
 

@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kikiwake import components
@@ -75,7 +75,11 @@ def export(
     _write_record(folder, {**record, **dict.fromkeys(planned)})
     events = silent = 0
     for recording in by_recording(read_chunks(table)):
-        found = events_of(recording, threshold=threshold)
+        # Programs open the recording from wherever they were started.
+        found = [
+            replace(event, path=os.path.abspath(event.path))  # noqa: PTH100 - links stay links
+            for event in events_of(recording, threshold=threshold)
+        ]
         for writer in writers.values():
             written = f"{names[recording.paths[0]]}{writer.suffix}"
             writer.write(folder / written, found)

@@ -75,7 +75,9 @@ def fit_model(run: Run, classifier: Classifier, engine: Engine, log: logging.Log
     rows = _rows(run, classifier, engine, clips, say=log.info)
     log.info("features: %d rows of %d values", *rows.vectors.shape)
     jobs = torch.get_num_threads()
-    folds = grouped_folds(rows, folds=fit.folds, seed=recipe.seed)
+    calibrates = _build(recipe.model, classes=1).wants_calibration
+    wanted = bool(fit.grid) or calibrates
+    folds = grouped_folds(rows, folds=fit.folds, seed=recipe.seed) if wanted else []
     best = _search(run, fit, rows, folds, jobs=jobs, log=log) if fit.grid else None
     node = {**recipe.model, **(best.point if best else {})}
     fitted = _build(node, classes=len(classifier.classes))

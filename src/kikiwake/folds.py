@@ -114,8 +114,16 @@ def split(
     if test == "split":
         parts[:] = [clip.split or "train" for clip in manifest]
         if not (parts == "test").any():
-            remedy = "give a fold's number, or None for no test"
-            raise ManifestError("no clip has the split 'test'", remedy=remedy)
+            numbers = ", ".join(map(str, manifest.folds()))
+            remedy = (
+                f"set split.test to a fold ({numbers})" if numbers else "make folds with: kikiwake prepare"
+            )
+            raise ManifestError(
+                "no clip has the split 'test'",
+                where="split.test",
+                value=test,
+                remedy=f"{remedy}, or to null for no test",
+            )
         named = bool((parts == "validation").any())
         validation = None if named or validation == "split" else validation
     else:
@@ -141,7 +149,7 @@ def _in_fold(manifest: Manifest, fold: int | str, *, name: str) -> npt.NDArray[n
     if fold not in existing:
         numbers = ", ".join(map(str, existing))
         remedy = f"choose one of {numbers}" if existing else "make folds with: kikiwake prepare --folds 5"
-        raise ManifestError(f"there is no fold for {name}", value=fold, remedy=remedy)
+        raise ManifestError("there is no such fold", where=f"split.{name}", value=fold, remedy=remedy)
     return np.array([clip.fold == fold for clip in manifest])
 
 

@@ -56,7 +56,7 @@ class Data(Section):
     stems: Annotated[list[str], Field(min_length=1)] | None = None
     separator_identity: str | None = None
     crop: Node
-    pad: Literal["zero", "repeat"] = "zero"
+    pad: Literal["zero", "repeat", "reflect"] = "zero"
     secondary_target: Fraction = 0.0
     rating_floor: Fraction | None = None
     cache: bool = True

@@ -169,6 +169,12 @@ def _probabilities(predictions: Predictions, sample: Sample, missing_classes: Mi
     classes = sample.columns[1:]
     places = {name: at for at, name in enumerate(predictions.classes)}
     unknown = [name for name in classes if name not in places]
+    if len(unknown) == len(classes):
+        raise ManifestError(
+            f"none of its columns is a class that the model knows: {_listed(unknown)}",
+            where=sample.path,
+            remedy="a sample has a column for each class; BirdCLEF's form before 2023 is not written",
+        )
     if unknown and missing_classes == "error":
         raise ManifestError(
             f"classes that the model does not know: {_listed(unknown)}",

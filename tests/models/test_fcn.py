@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from kikiwake.classifier import build_classifier
 from kikiwake.errors import RecipeError, WeightsError
 from kikiwake.models.fcn import Fcn
+from kikiwake.recipe import Recipe
 
 
 class Conv_2d(nn.Module):  # noqa: N801 - the published code, name by name
@@ -81,6 +83,34 @@ def test_the_published_checkpoint_gives_the_published_output(published, checkpoi
     assert expected.std() > 1e-3
     torch.testing.assert_close(output.clipwise, expected, rtol=1e-6, atol=1e-6)
     assert output.framewise is None
+
+
+def published_decibels(waveform: torch.Tensor) -> torch.Tensor:
+    """What torchaudio's MelSpectrogram(16000, n_fft=512, f_max=8000, n_mels=96) and AmplitudeToDB give."""
+    bins = torch.linspace(0, 8000, 257)
+    top = 2595 * torch.log10(torch.tensor(1 + 8000 / 700))
+    corners = 700 * (10 ** (torch.linspace(0, float(top), 98) / 2595) - 1)
+    rising = (bins[:, None] - corners[:-2]) / corners.diff()[:-1]
+    falling = (corners[2:] - bins[:, None]) / corners.diff()[1:]
+    filters = torch.minimum(rising, falling).clamp(min=0)
+    window = torch.hann_window(512)
+    spectrum = torch.stft(waveform, 512, 256, window=window, pad_mode="reflect", return_complex=True)
+    mel = (spectrum.abs().square().transpose(1, 2) @ filters).transpose(1, 2)
+    return 10 * mel.clamp(min=1e-10).log10()[:, None]
+
+
+@pytest.mark.filterwarnings("ignore:.*filter.*")
+def test_the_recipe_gives_the_published_output_from_the_waveform_on(published, checkpoint):
+    recipe = Recipe.load("artist20_fcn", f"model.weights={checkpoint}")
+    classifier = build_classifier(recipe, classes=[f"artist {number:02}" for number in range(20)]).eval()
+    rng = torch.Generator().manual_seed(4)
+    waveform = 0.1 * torch.randn(2, 48_000, generator=rng)
+    waveform += 0.3 * torch.sin(torch.arange(48_000) * torch.tensor([[0.2], [0.9]]))
+    with torch.inference_mode():
+        expected = published(published_decibels(waveform))
+        output = classifier(waveform[:, None])
+    assert (expected[0] - expected[1]).abs().max() > 1e-3
+    torch.testing.assert_close(output.clipwise, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_names_and_shapes_are_the_published_ones(published):

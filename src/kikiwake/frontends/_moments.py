@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kikiwake.frontends._sorting import ascending
+
 MOMENTS = ("kurtosis", "max", "mean", "median", "min", "skew", "std")
 """In the order of `moments`."""
 
@@ -27,15 +29,14 @@ def moments(rows: Tensor) -> Tensor:
     skew = (squares * deviation).mean(-1) / safe**1.5
     kurtosis = squares.square().mean(-1) / safe.square() - 3.0
     count = values.shape[-1]
-    # Picked before they are made doubles, and without sorting: a fifth of the time.
-    lower = rows.kthvalue((count + 1) // 2).values
-    upper = lower if count % 2 else rows.kthvalue(count // 2 + 1).values
+    ordered = ascending(rows)  # before they are made doubles: half the time
+    lower, upper = ordered[..., (count - 1) // 2].double(), ordered[..., count // 2].double()
     found = (
         torch.where(varies, kurtosis, 0.0),
-        values.amax(-1),
+        ordered[..., -1].double(),
         mean[..., 0],
-        (lower.double() + upper.double()) / 2,
-        values.amin(-1),
+        (lower + upper) / 2,
+        ordered[..., 0].double(),
         torch.where(varies, skew, 0.0),
         variance.sqrt(),
     )

@@ -31,7 +31,8 @@ class Huggingface(FrozenEncoder):
 
     The audio passes the model's own feature extractor, clip by clip, so that it is normalised as the model
     expects. The encoder is as published and is not trained any further. Weights are read from safetensors,
-    or else from a torch file with nothing but tensors.
+    or else from a torch file with nothing but tensors. A run keeps the weights, but needs the model's
+    configuration where `model` says when it is used again.
 
     Args:
         sample_rate: of the waveforms, in Hz; supplied by the pipeline. It must be the model's own.

@@ -62,8 +62,8 @@ _OF_CONSTANT_Q = frozenset({"chroma_cens", "chroma_cqt", "tonnetz"})
 _OF_MFCC = frozenset({"mfcc", "mfcc_delta", "mfcc_delta2"})
 
 
-_SAMPLES_AT_ONCE = 1 << 18
-"""Windowed samples that one step takes on a CPU: 1 MiB, so that its results are still in the cache."""
+_SAMPLES_AT_ONCE = 1 << 19
+"""Windowed samples that one step takes on a CPU: 2 MiB, so that its results are still in the cache."""
 
 
 def _in_blocks(filters: Tensor, parts: list[Block], power: Tensor) -> Tensor:
@@ -84,6 +84,8 @@ class Statistics(nn.Module):
     CENS and tonnetz differ by 0.0003 % in the median, 0.07 % in 95 % and 3 % at most in clips without digital
     silence. With it, librosa's are those of its resampler's rounding noise, and here they are 0: there 5 % of
     values differ by a third or more.
+
+    On a CPU clips are computed side by side, a thread each; on a GPU one after the other.
 
     Beside them there are slope and curvature of the MFCCs over nine frames (`mfcc_delta`, `mfcc_delta2`).
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kikiwake.errors import RunError, WeightsError
+from kikiwake.errors import RunError, TrainingError, WeightsError
 from kikiwake.files import replace_atomically
 from kikiwake.models._output import Output
 from kikiwake.models._pooling import mean_over_time
@@ -72,13 +72,38 @@ class Estimator(nn.Module):
     def fit(
         self, vectors: np.ndarray, targets: np.ndarray, *, folds: Folds, seed: int, jobs: int = 1
     ) -> None:
-        """Fit to rows `vectors` `[R, D]` with class numbers `targets` `[R]`; `folds` are for calibration."""
+        """Fit to rows `vectors` `[R, D]` with class numbers `targets` `[R]`; `folds` are for calibration.
+
+        Raises:
+            TrainingError: it cannot be fitted; or calibrated, for no fold leaves every class to fit on.
+        """
         from sklearn.calibration import CalibratedClassifierCV
 
         pipeline = self.unfitted(rows=len(vectors), seed=seed, jobs=jobs)
-        if not hasattr(pipeline, "predict_proba"):
-            pipeline = CalibratedClassifierCV(pipeline, method="temperature", cv=list(folds), ensemble=False)
-        self.pipeline = pipeline.fit(vectors, targets)
+        if self.wants_calibration:
+            whole = [fold for fold in folds if len(np.unique(targets[fold[0]])) == len(np.unique(targets))]
+            if not whole:
+                raise TrainingError(
+                    "the model cannot be calibrated: each fold holds out all clips of some class",
+                    where="fit.folds",
+                    value=len(folds),
+                    remedy="bring every class in at least two groups, or take random_forest or knn",
+                )
+            pipeline = CalibratedClassifierCV(pipeline, method="temperature", cv=whole, ensemble=False)
+        try:
+            self.pipeline = pipeline.fit(vectors, targets)
+            self.pipeline.predict_proba(vectors[:1])
+        except ValueError as error:
+            raise TrainingError(
+                f"the model cannot be fitted to {len(vectors)} rows: {str(error).splitlines()[0]}",
+                where="model",
+                remedy="change its settings",
+            ) from error
+
+    @property
+    def wants_calibration(self) -> bool:
+        """Whether the classifier gives no probabilities by itself."""
+        return not hasattr(self.classifier(seed=0, jobs=1), "predict_proba")
 
     def forward(self, features: Tensor) -> Output:
         """Return the logits of a batch.
@@ -113,6 +138,12 @@ class Estimator(nn.Module):
             foreign = sorted(set(skops.io.get_untrusted_types(file=path)) - _TRUSTED)
             if not foreign:
                 self.pipeline = skops.io.load(path, trusted=sorted(_TRUSTED))
+        except FileNotFoundError as error:
+            raise WeightsError(
+                "the fitted model is not there",
+                where=path,
+                remedy="restore the file, or train anew in another run directory",
+            ) from error
         except Exception as error:  # whatever a damaged archive makes skops raise
             what = f"the fitted model cannot be read: {error}"
             raise WeightsError(what, where=path, remedy="train anew in another run directory") from error

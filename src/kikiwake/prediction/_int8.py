@@ -77,7 +77,7 @@ def _features(run: Run, *, frames: int) -> np.ndarray:
                 remedy="bring it back, or use the precision fp32",
             ) from error
         fill(waveforms[row], sound, pad=data.pad)
-        lengths[row] = frames if data.pad == "repeat" else sound.shape[1]
+        lengths[row] = sound.shape[1] if data.pad == "zero" else frames
     classifier = run.classifier()
     found = [
         classifier.frontend(

@@ -96,7 +96,7 @@ class UnitReader:
         filled = torch.zeros(len(windows), cutting.channels, frames).numpy()
         for row, (_, waveform) in zip(filled, windows, strict=True):
             fill(row, waveform, pad=cutting.pad)
-        lengths = [frames if cutting.pad == "repeat" else span.frames for span, _ in windows]
+        lengths = [span.frames if cutting.pad == "zero" else frames for span, _ in windows]
         return Batch([span for span, _ in windows], filled, np.array(lengths))
 
     def _windows(self, piece: Piece) -> Iterator[tuple[Span, np.ndarray]]:
