@@ -68,8 +68,8 @@ def test_every_recording_gets_a_file_of_each_format(table: Path, tmp_path: Path)
         Event("", 1.0, 2.0, "tree frog"),
     ]
     assert Raven().read(tmp_path / "labels/1/a.Table.1.selections.txt") == [
-        Event("x/1/a.wav", 0.0, 2.0, "owl", 0.9, 0.0, 4000.0),
-        Event("x/1/a.wav", 2.0, 3.0, "tree frog", 0.8, 0.0, 4000.0),
+        Event(str(Path.cwd() / "x/1/a.wav"), 0.0, 2.0, "owl", 0.9, 0.0, 4000.0),
+        Event(str(Path.cwd() / "x/1/a.wav"), 2.0, 3.0, "tree frog", 0.8, 0.0, 4000.0),
     ]
     assert (summary.recordings, summary.silent, summary.events) == (3, 1, 4)
     assert str(summary) == (

@@ -255,12 +255,12 @@ def test_a_class_with_one_recording_is_calibrated_on_the_folds_that_train_it(man
     assert run.finished
 
 
-def test_where_no_fold_has_every_class_the_remedy_is_said(manifest, tmp_path):
+def test_more_folds_than_clips_of_any_class_are_refused(manifest, tmp_path):
     read = Manifest.read(manifest)
     few = [next(row for row, clip in enumerate(read) if clip.label == name) for name in ("low", "high")]
     read.select(few).write(tmp_path / "two.csv")
     settings = {"split": {}, "fit": {"grid": {}, "folds": 2}}
-    with pytest.raises(TrainingError, match="cannot be calibrated"):
+    with pytest.raises(ManifestError, match="no class has as many training clips"):
         train(recipe(tmp_path / "two.csv", tmp_path / "run", **settings))
 
 

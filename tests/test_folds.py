@@ -192,8 +192,8 @@ def test_the_split_column_is_followed_and_a_fraction_fills_in_missing_validation
     ("test", "validation", "words"),
     [
         (1, 1, "the same fold"),
-        (9, None, "no fold for test .*choose one of 1, 2, 3"),
-        (1, 7, "no fold for validation .*choose one of 1, 2, 3"),
+        (9, None, r"split\.test: there is no such fold .*choose one of 1, 2, 3"),
+        (1, 7, r"split\.validation: there is no such fold .*choose one of 1, 2, 3"),
         ("split", None, "no clip has the split 'test'"),
         (1, 1.5, "between 0 and 1"),
         (1, 0.0, "between 0 and 1"),

@@ -146,8 +146,12 @@ def grouped_folds(rows: Rows, *, folds: int, seed: int) -> Folds:
     if count < folds:
         remedy = "set fit.folds to fewer, or bring more recordings"
         raise ManifestError(f"the training clips have {count} groups, for {folds} folds", remedy=remedy)
-    if len(set(rows.targets.tolist())) < 2:
+    clips = np.unique(rows.targets, return_counts=True)[1]
+    if len(clips) < 2:
         raise ManifestError("the training clips are all of one class", remedy="bring clips of another class")
+    if clips.max() < folds:
+        what = f"no class has as many training clips as there are folds ({folds})"
+        raise ManifestError(what, where="fit.folds", remedy="make fewer folds, or bring more recordings")
     dealer = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=key(seed, "fit", bits=32))
     return list(dealer.split(rows.vectors, rows.targets, rows.groups))
 

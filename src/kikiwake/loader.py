@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from kikiwake.data import Batch, Request
+from kikiwake.engine import return_freed_memory
 from kikiwake.errors import KikiwakeError, TrainingError
 from kikiwake.parallel import ending_with_parent
 
@@ -101,6 +103,8 @@ class Loader:
         if self._loader is None:
             many = self.workers > 0
             forked = many and sys.platform == "linux"
+            if forked:
+                return_freed_memory()  # or each worker inherits it, and copies it when this process writes
             self._loader = DataLoader(
                 _Answers(self.dataset),
                 batch_size=None,
@@ -131,9 +135,18 @@ def _says_that_a_worker_died(error: Exception) -> bool:
 
 
 def _tie_to_parent() -> Callable[[int], None]:
-    """Return what lets a worker die with a killed training at once, instead of seconds later or never."""
+    """Return what a worker begins with.
+
+    It dies with a killed training at once, instead of seconds later or never; and its garbage collector
+    leaves alone what it has inherited, which it would copy by looking at it.
+    """
     tie = ending_with_parent(signal.SIGKILL)
-    return lambda _: tie()
+
+    def begin(_: int) -> None:
+        gc.freeze()
+        tie()
+
+    return begin
 
 
 class _WorkerFailure(Exception):  # noqa: N818 - it never leaves this room

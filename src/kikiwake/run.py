@@ -184,7 +184,7 @@ class Run:
         weights = read_weights(self.model_file)
         classifier = build_classifier(self.recipe, classes=self.manifest.classes, saved=weights)
         load_weights(classifier, weights, where=self.model_file)
-        if self.fitted_file.is_file():
+        if self.recipe.model_is_fitted:
             cast(Any, classifier.network).load(self.fitted_file)
         return classifier.eval()
 

@@ -75,21 +75,14 @@ class Estimator(nn.Module):
         """Fit to rows `vectors` `[R, D]` with class numbers `targets` `[R]`; `folds` are for calibration.
 
         Raises:
-            TrainingError: it cannot be fitted; or calibrated, for no fold leaves every class to fit on.
+            TrainingError: it cannot be fitted to these rows.
         """
         from sklearn.calibration import CalibratedClassifierCV
 
         pipeline = self.unfitted(rows=len(vectors), seed=seed, jobs=jobs)
         if self.wants_calibration:
-            whole = [fold for fold in folds if len(np.unique(targets[fold[0]])) == len(np.unique(targets))]
-            if not whole:
-                raise TrainingError(
-                    "the model cannot be calibrated: each fold holds out all clips of some class",
-                    where="fit.folds",
-                    value=len(folds),
-                    remedy="bring every class in at least two groups, or take random_forest or knn",
-                )
-            pipeline = CalibratedClassifierCV(pipeline, method="temperature", cv=whole, ensemble=False)
+            cv = [(_with_every_class(learn, targets), judged) for learn, judged in folds]
+            pipeline = CalibratedClassifierCV(pipeline, method="temperature", cv=cv, ensemble=False)
         try:
             self.pipeline = pipeline.fit(vectors, targets)
             self.pipeline.predict_proba(vectors[:1])
@@ -154,3 +147,9 @@ class Estimator(nn.Module):
                 value=foreign,
                 remedy="do not load it unless you trust where it is from",
             )
+
+
+def _with_every_class(learn: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the rows of a fold to fit on, and with them all rows of classes that it would not know."""
+    absent = np.setdiff1d(targets, targets[learn])
+    return np.concatenate([learn, np.flatnonzero(np.isin(targets, absent))])
