@@ -257,3 +257,12 @@ def test_settings_come_from_a_recipe_or_from_a_separator(manifest: Path, tmp_pat
         separation_settings(recipe="demo")
     with pytest.raises(RecipeError, match="unknown key 'bass'"):
         separation_settings(separator="bands", options={"bass": 3})
+
+
+def test_settings_that_would_be_ignored_are_refused():
+    with pytest.raises(RecipeError, match="do not go with a recipe"):
+        separation_settings(recipe="signate_genre", options={"bass_below_hz": 100.0})
+    with pytest.raises(RecipeError, match="do not go with a recipe"):
+        separation_settings(recipe="signate_genre", sample_rate=8000)
+    with pytest.raises(RecipeError, match="do not go with a separator alone"):
+        separation_settings(separator="bands", overrides=["data.sample_rate=8000"])

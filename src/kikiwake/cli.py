@@ -253,7 +253,9 @@ def separate(
         list[str] | None,
         typer.Option("--option", "-o", metavar="KEY=VALUE", help="A setting of the separator."),
     ] = None,
-    sample_rate: Annotated[int, typer.Option(help="Without a recipe: that of the stems, in Hz.")] = 22_050,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Without a recipe: that of the stems, in Hz; by default 22,050.")
+    ] = None,
     cache_folder: Annotated[Path | None, typer.Option(help="Where stems are kept.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; 0 for this one.")] = None,
 ) -> None:
@@ -295,7 +297,9 @@ def export_stems(
         list[str] | None,
         typer.Option("--option", "-o", metavar="KEY=VALUE", help="A setting of the separator."),
     ] = None,
-    sample_rate: Annotated[int, typer.Option(help="Without a recipe: that of the stems, in Hz.")] = 22_050,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Without a recipe: that of the stems, in Hz; by default 22,050.")
+    ] = None,
     cache_folder: Annotated[Path | None, typer.Option(help="Where stems are kept.")] = None,
 ) -> None:
     """Write stems as WAV files, from where they are kept or separated now."""

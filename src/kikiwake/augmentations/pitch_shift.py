@@ -1,4 +1,4 @@
-"""Pitch shift of mel spectrograms, on the device: hundreds of times faster than of waveforms."""
+"""Pitch shift of mel spectrograms, on the device: fifteen times faster than of waveforms on a CPU already."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kikiwake.exploring._clips import MeasuredClip, values
+from kikiwake.exploring._clips import UNLABELLED, MeasuredClip, values
 from kikiwake.exploring._confounds import Guess
 from kikiwake.exploring._examples import Example, Plan
 from kikiwake.exploring._oddities import Oddity
@@ -51,9 +51,11 @@ def overview(found: Findings) -> list[str]:
     groups = len({clip.group for clip in found.clips})
     recordings = len({clip.clip.path for clip in found.clips})
     hours = f"{float(np.sum(seconds)) / 3600:.2f} h"
+    unnamed = len(found.classes.get(UNLABELLED, ()))
+    classes = f"{len(found.classes) - bool(unnamed):,} classes"
+    classes += f" ({unnamed:,} without a class)" if unnamed else ""
     lines = [
-        f"{len(found.clips):,} clips of {len(found.classes):,} classes in {recordings:,} recordings of "
-        f"{groups:,} groups, {hours}"
+        f"{len(found.clips):,} clips of {classes} in {recordings:,} recordings of {groups:,} groups, {hours}"
     ]
     if read:
         kinds = [
