@@ -26,6 +26,17 @@ Overrides = Annotated[
 ]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+SeparatorName = Annotated[
+    str | None, typer.Option(help="Without a recipe: one of `kikiwake parts separators`.")
+]
+SeparatorSettings = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="KEY=VALUE", help="A setting of the separator."),
+]
+StemRate = Annotated[
+    int | None, typer.Option(help="Without a recipe: that of the stems, in Hz; by default 22,050.")
+]
+CacheFolder = Annotated[Path | None, typer.Option(help="Where stems are kept.")]
 
 INTERRUPTED = 130
 """Exit status of what a user has stopped, as shells have it."""
@@ -246,17 +257,10 @@ def separate(
     recipe: Annotated[
         str | None, typer.Option(help="Separate as this recipe says: a shipped one's name, or a YAML file.")
     ] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="Without a recipe: one of `kikiwake parts separators`.")
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", "-o", metavar="KEY=VALUE", help="A setting of the separator."),
-    ] = None,
-    sample_rate: Annotated[
-        int | None, typer.Option(help="Without a recipe: that of the stems, in Hz; by default 22,050.")
-    ] = None,
-    cache_folder: Annotated[Path | None, typer.Option(help="Where stems are kept.")] = None,
+    separator: SeparatorName = None,
+    option: SeparatorSettings = None,
+    sample_rate: StemRate = None,
+    cache_folder: CacheFolder = None,
     workers: Annotated[int | None, typer.Option(help="Processes; 0 for this one.")] = None,
 ) -> None:
     """Separate recordings ahead of a training; what is kept is not separated again.
@@ -290,17 +294,10 @@ def export_stems(
     ] = None,
     stems: Annotated[str | None, typer.Option(metavar="STEM[,STEM]", help="These stems only.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Separate as this recipe says.")] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="Without a recipe: one of `kikiwake parts separators`.")
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", "-o", metavar="KEY=VALUE", help="A setting of the separator."),
-    ] = None,
-    sample_rate: Annotated[
-        int | None, typer.Option(help="Without a recipe: that of the stems, in Hz; by default 22,050.")
-    ] = None,
-    cache_folder: Annotated[Path | None, typer.Option(help="Where stems are kept.")] = None,
+    separator: SeparatorName = None,
+    option: SeparatorSettings = None,
+    sample_rate: StemRate = None,
+    cache_folder: CacheFolder = None,
 ) -> None:
     """Write stems as WAV files, from where they are kept or separated now."""
     from kikiwake import separation
