@@ -18,7 +18,7 @@ FLOORS: dict[int, str] = {
     1: "audio manifest clip tables folds checks cache blocks predictions events weights mel_scale"
     " _manifest_rows",
     2: "crops datasets frontends augmentations models schedules separators labelfiles"
-    " losses metrics figures _bootstrap",
+    " losses metrics joining figures _bootstrap",
     3: "recipe run classifier stems data loader engine checkpoint tracking _recipe_file",
     4: "training fitting stage optimization scoring features separation prediction",
     5: "evaluation crossvalidation comparison drawing exploring ranking exporting submission synthesis"
