@@ -8,19 +8,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from kikiwake.errors import RecipeError, WeightsError
-from kikiwake.models._backbone import backbone_groups, create_backbone, published_weights
-from kikiwake.models._freezing import Freezable, Group
+from kikiwake.models._backbone_network import BackboneNetwork
 from kikiwake.models._output import Output
 from kikiwake.models._pooling import PoolingName, create_pooling
 from kikiwake.models._segments import cut, join
-from kikiwake.models._widen import widen_inputs
-from kikiwake.weights import fill, read_tensors, strip_prefix, without
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Cnn(Freezable):
+class Cnn(BackboneNetwork):
     """A timm backbone, pooled over frequency and time, and a head.
 
     Args:
@@ -52,6 +48,8 @@ class Cnn(Freezable):
 
     takes: ClassVar[Literal["picture", "sequence"]] = "picture"
     example: ClassVar[dict[str, Any]] = {"backbone": "test_resnet"}
+    head_modules: ClassVar[tuple[str, ...]] = ("pooling", "head")
+    output_weight: ClassVar[str] = "head.output.weight"
 
     def __init__(
         self,
@@ -70,16 +68,8 @@ class Cnn(Freezable):
         segments: Annotated[int, Field(ge=1)] = 1,
         backbone_arguments: dict[str, Any] = {},  # noqa: B006 - never changed
     ) -> None:
-        super().__init__()
-        if pretrained and weights is not None:
-            raise RecipeError(
-                "'pretrained' and 'weights' exclude each other", where="model", remedy="remove one of them"
-            )
-        self.in_channels = in_channels
+        super().__init__(backbone, in_channels=in_channels, drop_path=drop_path, arguments=backbone_arguments)
         self.segments = segments
-        self.backbone = create_backbone(
-            backbone, in_channels=in_channels, drop_path=drop_path, arguments=backbone_arguments
-        )
         self.pooling = create_pooling(pooling)
         self.head = Head(
             self.backbone.head_hidden_size,  # of the features before the classifier that timm would add
@@ -88,62 +78,14 @@ class Cnn(Freezable):
             hidden=hidden,
             hidden_dropout=hidden_dropout,
         )
-        if pretrained:
-            published = published_weights(backbone, drop_path=drop_path, arguments=backbone_arguments)
-            fill(self.backbone, self._widened(published), where=backbone)
-        if weights is not None:
-            self._load(weights, load_head=load_head)
+        self.begin(backbone, pretrained=pretrained, weights=weights, load_head=load_head)
 
     def forward(self, features: Tensor) -> Output:
         """Return the logits of a batch."""
         if self.training and self.segments > 1:
-            maps = self._feature_map(cut(features, count=self.segments))
+            maps = self.feature_map(cut(features, count=self.segments))
             return Output(self.head(self.pooling(join(maps, count=self.segments))))
-        return Output(self.head(self.pooling(self._feature_map(features))))
-
-    def layer_groups(self) -> list[Group]:
-        """Return the stem and the stages of the backbone."""
-        return backbone_groups(self.backbone)
-
-    def _feature_map(self, features: Tensor) -> Tensor:
-        """Return the backbone's last feature map as `[B, D, F, N]`; tokens become `[B, D, N, 1]`."""
-        found: Tensor = self.backbone(features)
-        if found.ndim == 3:
-            class_tokens = getattr(self.backbone, "num_prefix_tokens", 0)
-            return found[:, class_tokens:].transpose(1, 2).unsqueeze(-1)
-        if getattr(self.backbone, "output_fmt", "NCHW") == "NHWC":
-            return found.permute(0, 3, 1, 2)
-        return found
-
-    def _load(self, path: Path, *, load_head: bool) -> None:
-        tensors = read_tensors(path)
-        own = strip_prefix(tensors, self.state_dict())
-        if own.keys() & self.state_dict().keys():
-            self._load_whole(own, path, load_head=load_head)
-        else:  # the names of the backbone alone, as timm gives them
-            classifiers = self.backbone.pretrained_cfg.get("classifier") or ()
-            layers = [classifiers] if isinstance(classifiers, str) else classifiers
-            own = without(strip_prefix(tensors, self.backbone.state_dict()), [f"{name}." for name in layers])
-            fill(self.backbone, self._widened(own), where=path, remedy=_SAME_MODEL)
-
-    def _load_whole(self, tensors: dict[str, Tensor], path: Path, *, load_head: bool) -> None:
-        own = without(tensors, ["frontend."] if load_head else ["frontend.", "pooling.", "head."])
-        output = own.get("head.output.weight")
-        if output is not None and len(output) != self.head.output.out_features:
-            raise WeightsError(
-                f"these weights tell {len(output)} classes apart, this model {self.head.output.out_features}",
-                where=path,
-                remedy="set load_head: false to take the backbone alone and begin with a new head",
-            )
-        optional = () if output is not None else ("pooling.", "head.")
-        fill(self, self._widened(own, prefix="backbone."), where=path, optional=optional, remedy=_SAME_MODEL)
-
-    def _widened(self, tensors: dict[str, Tensor], *, prefix: str = "") -> dict[str, Tensor]:
-        expected = {prefix + name: tensor for name, tensor in self.backbone.state_dict().items()}
-        return widen_inputs(tensors, expected=expected, in_channels=self.in_channels)
-
-
-_SAME_MODEL = "give the 'backbone', 'pooling' and 'hidden' that the file was made with"
+        return Output(self.head(self.pooling(self.feature_map(features))))
 
 
 class Head(nn.Module):
