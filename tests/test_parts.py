@@ -25,6 +25,7 @@ SAMPLE_RATE = 16_000
 CHANNELS = 2
 CLASSES = 3
 BATCH = 4
+BINS = 96
 
 
 def parts(family: str) -> list[Any]:
@@ -76,6 +77,7 @@ def build(family: str, name: str, *, in_channels: int | None = None) -> Any:
         sample_rate=sample_rate,
         in_channels=in_channels,
         num_classes=CLASSES,
+        bins=BINS,
     )
     if getattr(made, "fitted", False):
         rows = np.arange(12)
@@ -111,7 +113,7 @@ def mixtures(separator: Any, kind: str) -> torch.Tensor:
 
 def pictures(kind: str) -> torch.Tensor:
     """Features of a batch `[B, C, F, N]`: noise, or the same value everywhere."""
-    shape = (BATCH, CHANNELS, 96, 128)
+    shape = (BATCH, CHANNELS, BINS, 128)
     if kind == "silence":
         return torch.full(shape, -1.0)
     return torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))

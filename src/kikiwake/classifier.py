@@ -78,7 +78,12 @@ def build_classifier(
         if saved is not None and not recipe.model_is_fitted:
             node = {**node, **_without_weights(node)}
         network = components.build(
-            "models", node, where="model", in_channels=frontend.out_channels, num_classes=len(classes)
+            "models",
+            node,
+            where="model",
+            in_channels=frontend.out_channels,
+            num_classes=len(classes),
+            bins=getattr(frontend, "height", None),  # sequences have none
         )
     return Classifier(
         frontend,

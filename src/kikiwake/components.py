@@ -22,7 +22,7 @@ import pydantic
 
 from kikiwake.errors import RecipeError
 
-SUPPLIED = frozenset({"sample_rate", "in_channels", "num_classes", "saved"})
+SUPPLIED = frozenset({"sample_rate", "in_channels", "num_classes", "bins", "saved"})
 """Arguments that the pipeline fills in; a recipe cannot set them."""
 
 
