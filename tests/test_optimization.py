@@ -168,7 +168,7 @@ def test_an_extra_spectrogram_augmentation_changes_the_examples_that_ask_for_it(
     )
     model.network.layer.weight.data.fill_(1.0)
     given = batch(weights=[1, 1, 1])
-    logits, *_ = forward(
+    output, *_ = forward(
         given.inputs, given.lengths, given.targets, given.weights, torch.tensor([1, -1, 0]), ()
     )
-    assert logits[:, 0].tolist() == [6.0, 1.0, 2.0]
+    assert output.clipwise[:, 0].tolist() == [6.0, 1.0, 2.0]

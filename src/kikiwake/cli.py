@@ -116,6 +116,9 @@ def explore(
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Train this stage alone, from what the one before it handed on.")
+    ] = None,
     forget_optimizer: Annotated[
         bool, typer.Option("--forget-optimizer", help="Go on without the optimizer's averages.")
     ] = False,
@@ -128,7 +131,7 @@ def train(
 
     forget: list[Literal["optimizer", "schedule"]] = ["optimizer"] if forget_optimizer else []
     forget += ["schedule"] if forget_schedule else []
-    training.train(recipe, *overrides or [], forget=forget)
+    training.train(recipe, *overrides or [], stage=stage, forget=forget)
 
 
 @app.command()

@@ -259,12 +259,15 @@ def training_requests(
     chances: np.ndarray | None = None,
     extra: float = 0.0,
     kinds: int = 0,
+    beside: Sequence[int] = (),
+    ratio: float = 0.0,
 ) -> list[Request]:
     """Return an epoch's draws in their order: a function of the seed, the stage and the epoch alone.
 
     `indices`: rows of the training clips. `chances`: how often each is drawn in relation to the others; None
     draws each once. `extra`: as many more examples, as a share of the clips, each for one of `kinds` extra
-    augmentations in turn.
+    augmentations in turn. `beside`: rows of other clips, of which `ratio` times as many are drawn as of the
+    training clips, each as often as the others.
     """
 
     def drawn(rng: np.random.Generator) -> np.ndarray:
@@ -273,17 +276,24 @@ def training_requests(
         return rng.choice(len(indices), size=len(indices), p=chances / chances.sum())
 
     order = drawn(generator(seed, "order", stage, epoch))
-    requests = [Request(indices[at], (stage, epoch, position)) for position, at in enumerate(order.tolist())]
-    count = round(extra * len(indices))
-    if not count:
-        return requests
-    rng = generator(seed, "extra order", stage, epoch)
-    more = np.concatenate([drawn(rng) for _ in range(math.ceil(extra))])[:count].tolist()
-    requests += [
-        Request(indices[at], (stage, epoch, "extra", position), extra=position % kinds)
-        for position, at in enumerate(more)
-    ]
-    return [requests[at] for at in rng.permutation(len(requests))]
+    mixed = [Request(indices[at], (stage, epoch, position)) for position, at in enumerate(order.tolist())]
+    if count := round(extra * len(indices)):
+        rng = generator(seed, "extra order", stage, epoch)
+        more = np.concatenate([drawn(rng) for _ in range(math.ceil(extra))])[:count].tolist()
+        mixed += [
+            Request(indices[at], (stage, epoch, "extra", position), extra=position % kinds)
+            for position, at in enumerate(more)
+        ]
+        mixed = [mixed[at] for at in rng.permutation(len(mixed))]
+    if count := round(ratio * len(indices)) if len(beside) else 0:
+        rng = generator(seed, "beside order", stage, epoch)
+        rounds = math.ceil(count / len(beside))
+        others = np.concatenate([rng.permutation(len(beside)) for _ in range(rounds)])[:count].tolist()
+        mixed += [
+            Request(beside[at], (stage, epoch, "beside", position)) for position, at in enumerate(others)
+        ]
+        mixed = [mixed[at] for at in rng.permutation(len(mixed))]
+    return mixed
 
 
 def training_batches(

@@ -17,6 +17,7 @@ from kikiwake.data import Batch
 from kikiwake.engine import Engine, out_of_memory
 from kikiwake.errors import TrainingError
 from kikiwake.losses import loss_function
+from kikiwake.models._output import Output
 from kikiwake.randomness import generator, seeded_torch
 from kikiwake.recipe import Optimizer, Stage
 
@@ -57,11 +58,11 @@ class TrainingForward(nn.Module):
         weights: Tensor,
         extra: Tensor,
         draw: Draw,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return clipwise logits with the targets and weights that belong to them after mixing.
+    ) -> tuple[Output, Tensor, Tensor]:
+        """Return logits with the targets and weights that belong to them after mixing.
 
-        Shape: inputs `[B, C, T]` or features; logits and targets `[B, K]`; lengths, weights and extra
-        `[B]`.
+        Shape: inputs `[B, C, T]` or features; clipwise logits and targets `[B, K]`; lengths, weights and
+        extra `[B]`.
         """
         features = inputs if self.from_features else self.classifier.frontend(inputs, lengths=lengths)
         for kind, augmentation in enumerate(self.extra):
@@ -77,7 +78,7 @@ class TrainingForward(nn.Module):
                 features = augmentation(features, rng=rng)
         if features.ndim == 4:
             features = features.contiguous(memory_format=self.memory_format)
-        return self.classifier.network(features).clipwise, targets, weights
+        return self.classifier.network(features), targets, weights
 
 
 class Step:
@@ -194,8 +195,11 @@ class Step:
         inputs, targets, weights, lengths = on_device
         with seeded_torch(self.seed, "layers", *draw, device=device):
             with self.engine.autocast():
-                logits, targets, weights = self.forward(inputs, lengths, targets, weights, piece.extra, draw)
-            loss: Tensor = self.loss(logits.float(), targets, weights)
+                output, targets, weights = self.forward(inputs, lengths, targets, weights, piece.extra, draw)
+            loss: Tensor = self.loss(output.clipwise.float(), targets, weights)
+            if share := self.stage.framewise_loss:
+                loudest = output.framewise.float().amax(-1)
+                loss = (1 - share) * loss + share * self.loss(loudest, targets, weights)
         return loss
 
 

@@ -118,24 +118,70 @@ class Extra(Section):
     augmentations: Annotated[list[Node], Field(min_length=1)]
 
 
+class Pseudo(Section):
+    """Clips that the model of the stage before labels by itself, for a stage to train on beside the others.
+
+    `recordings`: files or folders; null takes those of the manifest that nobody has labelled, and where there
+    are none, the stage is left out. `table`: a manifest that `kikiwake pseudo` made, in place of both.
+    `teachers`: further runs that label with it. `join`: how several teachers' probabilities become one.
+    `window_seconds`, `hop_seconds`: of the windows that become clips. `keep`: classes above this probability
+    stay. `train`: a window trains if one of its classes is above this. `max_share`: a class gets at most this
+    share of its labelled clips. `smoothing`: of the labels. `silence_rms`: what is no louder has no class.
+    `weight`: of these clips in the loss. `ratio`: how many are drawn in an epoch, as a share of the others.
+    """
+
+    recordings: list[Path] | None = None
+    table: Path | None = None
+    teachers: list[Path] = []
+    join: Literal["mean", "max", "vote"] = "mean"
+    window_seconds: Positive = 5.0
+    hop_seconds: Positive = 2.5
+    keep: Fraction = 0.6
+    train: Fraction = 0.7
+    max_share: Positive | None = 0.3
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    silence_rms: Annotated[float, Field(ge=0)] = 0.001
+    weight: Positive = 0.7
+    ratio: Positive = 0.5
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> Pseudo:
+        if self.table is not None and (self.recordings is not None or self.teachers):
+            raise ValueError("'table' has its labels already: remove 'recordings' and 'teachers', or 'table'")
+        if self.train < self.keep:
+            raise ValueError("'train' must be at least 'keep': what trains is among what is kept")
+        return self
+
+
 class Stage(Section):
     """One training phase; each starts from the weights that the one before kept.
 
+    `manifest`: clips to train on in place of the recipe's, but for those whose recording or group is held
+    out; the classes must be the same. `pseudo`: clips without labels to train on beside them.
+    `secondary_target`: in this stage, in place of the recipe's.
     `batch_size`: clips a step, over all processes and accumulation. `accumulation`: parts in which a batch
-    is computed, to save memory. `warmup_epochs`: the learning rate grows linearly from 0 over them.
+    is computed, to save memory. `framewise_loss`: share of the loss that the loudest frame of each class has,
+    where the network judges frames; the rest has the clip. `sampling`: "balanced" draws a clip as often as
+    the rarest of its classes needs, a secondary class counting `sampling_secondary` (null: as its target).
+    `warmup_epochs`: the learning rate grows linearly from 0 over them.
     `freeze`: the first n groups of the network, or "all" of its backbone. `ema`: decay a step of the averaged
     weights that are validated and kept. `early_stopping`: epochs without a better `monitor` score.
     `keep`: which epoch's weights the stage hands on; by default the best where there are validation clips.
     """
 
-    name: str = "train"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = "train"
+    manifest: Path | None = None
+    pseudo: Pseudo | None = None
+    secondary_target: Fraction | None = None
     epochs: Count
     batch_size: Count
     accumulation: Count = 1
     loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    framewise_loss: Fraction = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: Literal["balanced"] | None = None
     sampling: Literal["uniform", "balanced"] = "uniform"
+    sampling_secondary: Fraction | None = None
     optimizer: Optimizer
     schedule: Node = {"name": "constant"}
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
@@ -149,6 +195,11 @@ class Stage(Section):
     ] = "accuracy"
     early_stopping: Count | None = None
     keep: Literal["best", "last"] | None = None
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether classes are judged one by one (sigmoid) and not against each other (softmax)."""
+        return self.loss == "binary_cross_entropy"
 
 
 class Fit(Section):
@@ -322,7 +373,7 @@ class Recipe(Section):
     @property
     def multilabel(self) -> bool:
         """Whether classes are judged one by one (sigmoid) and not against each other (softmax)."""
-        return bool(self.stages) and self.stages[-1].loss == "binary_cross_entropy"
+        return bool(self.stages) and self.stages[-1].multilabel
 
     def read_manifest(self) -> Manifest:
         """Read the manifest that the recipe names.

@@ -13,15 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kikiwake import components, metrics
+from kikiwake import components, metrics, provenance
+from kikiwake._stage_clips import StageClips, stage_clips
 from kikiwake.checkpoint import read_weights, write_state, write_weights
+from kikiwake.checks import check
 from kikiwake.classifier import Classifier
-from kikiwake.data import Batch, ClipDataset, Request, training_batches, training_requests
+from kikiwake.data import Batch, ClipDataset, Request, training_batches
 from kikiwake.engine import Engine
 from kikiwake.errors import RecipeError, TrainingError
 from kikiwake.features import FeatureDataset, Features, keeps_features
 from kikiwake.loader import Loader
 from kikiwake.losses import balanced_class_weights, loss_function
+from kikiwake.manifest import Manifest
 from kikiwake.optimization import Step, build_ema, build_optimizer
 from kikiwake.parallel import progress
 from kikiwake.recipe import Recipe, Stage
@@ -74,9 +77,19 @@ def check_stages(session: Session) -> None:
         keeps_best(stage, validates=bool(session.validation_clips))
         build_augmentations(session.recipe, stage)
         build_extra(session.recipe, stage)
+        clips = stage_clips(session.run, stage)
+        if stage.manifest is not None:
+            check(clips.manifest, training=clips.own, multilabel=stage.multilabel)
+        if stage.framewise_loss and not getattr(session.classifier.network, "framewise", False):
+            raise RecipeError(
+                f"'{session.recipe.model['name']}' judges clips and not frames",
+                where=f"stages.{stage.name}.framewise_loss",
+                value=stage.framewise_loss,
+                remedy="remove it, or use the model sed",
+            )
         components.build("schedules", stage.schedule, where=f"stages.{stage.name}.schedule")
         cast(Any, session.classifier.network).freeze(stage.freeze)
-        smallest = min(stage.batch_size, len(session.clips))
+        smallest = min(stage.batch_size, len(clips.own))
         if smallest < session.engine.processes:
             raise RecipeError(
                 f"{session.engine.processes} processes cannot share {smallest} clips",
@@ -145,10 +158,64 @@ def _built(recipe: Recipe, nodes: Sequence[tuple[str, dict[str, Any]]]) -> list[
     ]
 
 
+def run_stage(
+    session: Session, number: int, state: dict[str, Any] | None, *, forget: Collection[Forgettable] = ()
+) -> None:
+    """Train a stage to its end, from its beginning or from the checkpoint `state`, without what to `forget`.
+
+    A stage of pseudo labels for which there is nothing to label is left out: its weights are those before it.
+    """
+    run, stage = session.run, session.recipe.stages[number]
+    pseudo = None if stage.pseudo is None else stage.pseudo.table
+    clips = stage_clips(run, stage, pseudo=pseudo)
+    if stage.pseudo is not None and not clips.beside:
+        why = (
+            "there is nothing to label" if pseudo is None else "no window was labelled with enough confidence"
+        )
+        session.log.info("stage %s: left out: %s", stage.name, why)
+        _pass_on(session, number, clips, left_out=why)
+        return
+    if clips.left_out:
+        session.log.info(
+            "stage %s: %d clips are left out: their recordings or groups are held out",
+            stage.name,
+            clips.left_out,
+        )
+    StageRun(session, number, clips).train(state, forget=forget)
+
+
+def _pass_on(
+    session: Session,
+    number: int,
+    clips: StageClips,
+    *,
+    kept: dict[str, Any] | None = None,
+    left_out: str | None = None,
+) -> None:
+    """Write the weights for the next stage with where they come from, and that stage `number` is done."""
+    if not session.engine.first:
+        return
+    run, weights = session.run, session.classifier.state_dict()
+    run.write_metrics(session.history)
+    run.draw_curves(session.history)
+    write_weights(run.stage_file(session.recipe.stages[number].name), weights)
+    provenance.write(run, number, clips, kept=kept, left_out=left_out)
+    state = {
+        "stage": number + 1,
+        "epoch": 0,
+        "batch": 0,
+        "history": session.history,
+        "multiplier": session.multiplier,
+        "classifier": weights,
+        "optimizer": None,
+    }
+    write_state(run.checkpoint_file, state)
+
+
 class StageRun:
     """One stage of a training: its optimizer, its loss, and the epochs done."""
 
-    def __init__(self, session: Session, number: int) -> None:
+    def __init__(self, session: Session, number: int, clips: StageClips) -> None:
         self.session = session
         self.run, self.engine, self.log = session.run, session.engine, session.log
         self.classifier = session.classifier
@@ -167,8 +234,10 @@ class StageRun:
         cast(Any, session.classifier.network).freeze(self.stage.freeze)
         self.extra = build_extra(session.recipe, self.stage)
         on_waveforms = [part for part in augmentations if part.level == "waveform"]
-        self.loader = self._loader(on_waveforms, extra=self.extra)
-        self.validation_loader = self._loader([])
+        session.classifier.multilabel = self.stage.multilabel
+        self.clips = clips
+        self.loader = self._loader(clips.manifest, on_waveforms, extra=self.extra)
+        self.validation_loader = self._loader(self.run.manifest, [])
         self.features: Features | None = None
         drawn = self.loader.dataset.crop.drawn or any(part.level == "waveform" for part in self.extra)
         if keeps_features(session.recipe) and not on_waveforms and not drawn:
@@ -197,6 +266,9 @@ class StageRun:
         stage, log = self.stage, self.log
         trainable = sum(p.numel() for p in self.classifier.parameters() if p.requires_grad)
         log.info("stage %s: %d epochs, %s trainable parameters", stage.name, stage.epochs, f"{trainable:,}")
+        if stage.manifest or stage.pseudo:
+            drawn, added = len(self.clips.own), len(self.clips.beside)
+            log.info("stage %s: %d clips, %d more with pseudo labels", stage.name, drawn, added)
         try:
             self._fill_features()
             while self.epoch < stage.epochs and not self._stops_early():
@@ -205,20 +277,11 @@ class StageRun:
             self.loader.close()
             self.validation_loader.close()
         self._hand_on()
-        self.session.multiplier = self.step.multiplier
 
     def _train_epoch(self) -> None:
         """Train one epoch, or what is left of it, and judge it."""
         stage, session, processes = self.stage, self.session, self.engine.processes
-        requests = training_requests(
-            session.clips,
-            seed=session.recipe.seed,
-            stage=stage.name,
-            epoch=self.epoch,
-            chances=self._chances(),
-            extra=stage.extra.share if stage.extra else 0.0,
-            kinds=len(self.extra),
-        )
+        requests = self.clips.requests(stage, seed=session.recipe.seed, epoch=self.epoch)
         batches = training_batches(
             requests, batch_size=stage.batch_size, rank=self.engine.rank, processes=processes
         )
@@ -317,10 +380,10 @@ class StageRun:
             torch.ones(len(scored.clips)),
         )
         probabilities = scored.clipwise(session.validation_clips, aggregate=session.recipe.predict.aggregate)
+        truth = targets[session.validation_clips].astype(np.float64)
+        one_each = bool(((truth >= metrics.THRESHOLD).sum(1) == 1).all())
         scores = metrics.scores(
-            targets[session.validation_clips].astype(np.float64),
-            probabilities.astype(np.float64),
-            multilabel=session.recipe.multilabel,
+            truth, probabilities.astype(np.float64), multilabel=self.stage.multilabel or not one_each
         )
         return {
             "validation_loss": float(loss),
@@ -372,17 +435,19 @@ class StageRun:
         rows = [row for row in self.session.history if row["stage"] == self.stage.name]
         rows[kept]["kept"] = True
         self.log.info("stage %s: keeps the weights of epoch %d", self.stage.name, kept + 1)
-        if self.engine.first:
-            self.run.write_metrics(self.session.history)
-            self.run.draw_curves(self.session.history)
-            write_weights(self.run.stage_file(self.stage.name), self.classifier.state_dict())
-            state = self._position(self.number + 1) | {"epoch": 0, "optimizer": None}
-            write_state(self.run.checkpoint_file, state)
+        self.session.multiplier = self.step.multiplier
+        _pass_on(self.session, self.number, self.clips, kept=rows[kept])
 
     def _checkpoint(self) -> None:
         self._refuse_what_is_not_finite()
         if self.engine.first:
-            state = self._position(self.number) | {
+            state = {
+                "stage": self.number,
+                "epoch": self.epoch,
+                "batch": self.batch,
+                "history": self.session.history,
+                "multiplier": self.step.multiplier,
+                "classifier": self.classifier.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.step.scaler.state_dict(),
                 "ema": self.ema.state_dict() if self.ema else None,
@@ -392,16 +457,6 @@ class StageRun:
                 "schedule_start": self.schedule_start,
             }
             write_state(self.run.checkpoint_file, state)
-
-    def _position(self, stage: int) -> dict[str, Any]:
-        return {
-            "stage": stage,
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "history": self.session.history,
-            "multiplier": self.step.multiplier,
-            "classifier": self.classifier.state_dict(),
-        }
 
     def _restore(self, state: dict[str, Any], *, forget: Collection[Forgettable]) -> None:
         self.epoch, self.batch = state["epoch"], state["batch"]
@@ -447,10 +502,12 @@ class StageRun:
         warm = (done + 1 / batches) / stage.warmup_epochs if stage.warmup_epochs else 1.0
         return rate * min(1.0, warm)
 
-    def _loader(self, augmentations: Sequence[Any], *, extra: Sequence[Any] = ()) -> Loader:
+    def _loader(
+        self, manifest: Manifest, augmentations: Sequence[Any], *, extra: Sequence[Any] = ()
+    ) -> Loader:
         recipe = self.session.recipe
         dataset = ClipDataset(
-            self.run.manifest,
+            manifest,
             data=recipe.data,
             seed=recipe.seed,
             augmentations=augmentations,
@@ -470,20 +527,12 @@ class StageRun:
         """Compute the features of the training clips, each process its share, where the stage reads them."""
         if self.features is not None:
             dataset = cast(FeatureDataset, self.loader.dataset)
-            mine = self.session.clips[self.engine.rank :: self.engine.processes]
+            mine = self.clips.rows[self.engine.rank :: self.engine.processes]
             self.features.fill([dataset.clips.fixed(Request(clip)) for clip in mine])
             self.engine.gather(None)  # no process reads before all have written
-
-    def _chances(self) -> np.ndarray | None:
-        """Return how often each training clip is drawn: as often as its rarest class needs."""
-        if self.stage.sampling == "uniform":
-            return None
-        targets = self.loader.dataset.targets[self.session.clips]
-        chances: np.ndarray = (targets / np.maximum(targets.sum(0), 1)).max(1).astype(np.float64)
-        return chances
 
     def _class_weights(self) -> Tensor | None:
         if self.stage.class_weights is None:
             return None
-        counts = self.loader.dataset.targets[self.session.clips].sum(0)
+        counts = self.loader.dataset.targets[self.clips.rows].sum(0)
         return balanced_class_weights(counts).to(self.engine.device)

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from kikiwake import components, provenance
 from kikiwake.checkpoint import read_state
 from kikiwake.checks import check
 from kikiwake.classifier import build_classifier
 from kikiwake.engine import Engine, engine
-from kikiwake.errors import KikiwakeError
+from kikiwake.errors import KikiwakeError, RunError
 from kikiwake.fitting import fit_model
 from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
 from kikiwake.run import Run, load_weights, logger_for, plan_run, start_run
 from kikiwake.separation import separate_clips
-from kikiwake.stage import Forgettable, Session, StageRun, check_stages
+from kikiwake.stage import Forgettable, Session, check_stages, run_stage
 from kikiwake.stems import identified
 from kikiwake.tracking import trackers
 
 
-def train(source: str | Path | Recipe, *overrides: str, forget: Collection[Forgettable] = ()) -> Run:
+def train(
+    source: str | Path | Recipe,
+    *overrides: str,
+    stage: str | None = None,
+    forget: Collection[Forgettable] = (),
+) -> Run:
     """Train a recipe in its run directory, or go on where an interrupted training stopped.
 
-    `source`: a shipped recipe's name, a recipe file, or a Recipe; `overrides`: `key=value`. `forget`: what of
-    the checkpoint is left behind when going on: "optimizer" (its averages begin anew) or "schedule" (it runs
-    once more, over the epochs that are left). The weights are then no longer those of an undisturbed run.
+    `source`: a shipped recipe's name, a recipe file, or a Recipe; `overrides`: `key=value`. `stage`: train
+    this one alone, from what the stage before it handed on in this directory; None trains all. `forget`: what
+    of the checkpoint is left behind when going on: "optimizer" (its averages begin anew) or "schedule" (it
+    runs once more, over the epochs that are left). The weights are then not those of an undisturbed run.
 
     Raises:
         RecipeError: the recipe is wrong.
@@ -46,7 +53,7 @@ def train(source: str | Path | Recipe, *overrides: str, forget: Collection[Forge
             log.info("%s: already trained; nothing to do", run.folder)
             return run
         with run.locked() if computer.first else nullcontext():
-            _train_stages(run, computer, log, forget)
+            _train_stages(run, computer, log, stage, forget)
     return run
 
 
@@ -64,8 +71,10 @@ def _begin(recipe: Recipe, manifest: Manifest, computer: Engine) -> Run:
     return plan_run(recipe, manifest)
 
 
-def _train_stages(run: Run, computer: Engine, log: logging.Logger, forget: Collection[Forgettable]) -> None:
-    """Run every stage that has not ended yet, and write the model."""
+def _train_stages(
+    run: Run, computer: Engine, log: logging.Logger, only: str | None, forget: Collection[Forgettable]
+) -> None:
+    """Run every stage that has not ended yet, or the one named `only`, and write the model after the last."""
     recipe, manifest = run.recipe, run.manifest
     log.info("run: %s", run.folder)
     log.info("device: %s", computer.describe())
@@ -104,23 +113,65 @@ def _train_stages(run: Run, computer: Engine, log: logging.Logger, forget: Colle
         log.info("going on after epoch %d and %d batches", len(session.history), state["batch"])
         if forget and state["optimizer"] is not None:
             log.info("left behind: the state of the %s", " and of the ".join(sorted(forget)))
+    numbers = _numbers(run, first, only)
+    if only is not None and not numbers:
+        log.info("stage %s: already trained, see %s; nothing to do", only, run.stage_file(str(only)))
+        return
     if computer.first:
         session.trackers = trackers(recipe, folder=run.folder)
     try:
-        for number in range(first, len(recipe.stages)):
-            StageRun(session, number).train(state if number == first else None, forget=forget)
+        for number in numbers:
+            if len(recipe.stages) > 1:
+                names = [stage.name for stage in recipe.stages]
+                log.info("stage %d of %d: %s", number + 1, len(names), " > ".join(_marked(names, number)))
+            run_stage(session, number, state if number == first else None, forget=forget)
     except KeyboardInterrupt:
         log.info("interrupted; the same command goes on from the last checkpoint")
         raise
-    if computer.first:
+    if not computer.first:
+        return
+    if not numbers or numbers[-1] == len(recipe.stages) - 1:
         _finish(session)
+        return
+    for tracker in session.trackers:
+        tracker.close()
+    log.info("next: stage %s", recipe.stages[numbers[-1] + 1].name)
+
+
+def _numbers(run: Run, first: int, only: str | None) -> Sequence[int]:
+    """Return which stages are to be trained when those before number `first` have ended.
+
+    Raises:
+        RecipeError: there is no stage named `only`.
+        RunError: it needs what a stage that has not ended hands on.
+    """
+    names = [stage.name for stage in run.recipe.stages]
+    if only is None:
+        return range(first, len(names))
+    if only not in names:
+        raise components.unknown("stage", only, names, where="--stage")
+    number = names.index(only)
+    if number > first:
+        raise RunError(
+            f"stage '{only}' begins with what '{names[number - 1]}' hands on, and this has not ended: "
+            f"missing {'is' if number - first == 1 else 'are'} {', '.join(names[first:number])}",
+            where=run.folder,
+            remedy=f"train --stage {names[first]} first, or all stages in turn without --stage",
+        )
+    return [number] if number == first else []
+
+
+def _marked(names: Sequence[str], number: int) -> list[str]:
+    return [f"[{name}]" if at == number else name for at, name in enumerate(names)]
 
 
 def _finish(session: Session) -> None:
     """Write the model, close the loggers, and say where everything is."""
     run, log = session.run, session.log
     kept = [row for row in session.history if row["kept"]]
-    run.write_model(session.classifier.state_dict(), about={"kept": kept[-1]})
+    session.classifier.multilabel = run.recipe.multilabel
+    about = {"kept": kept[-1], "stages": {one["stage"]: one["weights"] for one in provenance.read(run)}}
+    run.write_model(session.classifier.state_dict(), about=about)
     run.best_file.unlink(missing_ok=True)
     for tracker in session.trackers:
         tracker.close()

@@ -56,6 +56,7 @@ class Sed(BackboneNetwork):
     """
 
     takes: ClassVar[Literal["picture", "sequence"]] = "picture"
+    framewise: ClassVar[bool] = True
     example: ClassVar[dict[str, Any]] = {"backbone": "test_resnet"}
     head_modules: ClassVar[tuple[str, ...]] = ("pooling", "head")
     output_weight: ClassVar[str] = "head.classes.weight"

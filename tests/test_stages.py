@@ -1,0 +1,218 @@
+"""Stages follow each other: one alone, each with its own data, loss and labels; where weights come from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kikiwake import provenance
+from kikiwake._stage_clips import stage_clips
+from kikiwake.checkpoint import read_weights
+from kikiwake.errors import ManifestError, RecipeError, RunError
+from kikiwake.files import content_hash
+from kikiwake.manifest import Manifest
+from kikiwake.run import plan_run
+from kikiwake.training import train
+from toys import toy_recipe, write_tones
+
+OPTIMIZER = {"name": "adam", "learning_rate": 1e-3}
+
+
+def stage(name: str, **settings) -> dict:
+    return {"name": name, "epochs": 1, "batch_size": 4, "optimizer": OPTIMIZER, **settings}
+
+
+@pytest.fixture
+def manifest(tmp_path) -> Path:
+    return write_tones(tmp_path / "tones", clips_per_class=8)
+
+
+def recipe(manifest: Path, run: Path, *stages: dict):
+    return toy_recipe(manifest, run, stages=list(stages), augmentations=[])
+
+
+def test_stages_trained_one_by_one_end_with_the_bytes_of_all_at_once(manifest, tmp_path):
+    stages = [stage("first"), stage("second", loss="binary_cross_entropy")]
+    whole = train(recipe(manifest, tmp_path / "whole", *stages))
+    single = recipe(manifest, tmp_path / "single", *stages)
+
+    train(single, stage="first")
+    assert not plan_run(single, Manifest.read(manifest)).finished
+    run = train(single, stage="second")
+
+    assert run.finished
+    for name, tensor in read_weights(whole.model_file).items():
+        assert torch.equal(read_weights(run.model_file)[name], tensor), name
+
+
+def test_a_stage_alone_says_which_stages_before_it_are_missing(manifest, tmp_path):
+    own = recipe(manifest, tmp_path / "run", stage("a"), stage("b"), stage("c"))
+    with pytest.raises(RunError, match=r"'c' begins with what 'b' hands on.*missing are a, b"):
+        train(own, stage="c")
+    train(own, stage="a")
+    with pytest.raises(RunError, match=r"missing is b; train --stage b first|missing is b"):
+        train(own, stage="c")
+    with pytest.raises(RecipeError, match="unknown stage 'd'"):
+        train(own, stage="d")
+
+
+def test_a_stage_that_has_ended_is_not_trained_again(manifest, tmp_path, capsys):
+    own = recipe(manifest, tmp_path / "run", stage("a"), stage("b"))
+    run = train(own, stage="a")
+    before = content_hash(run.stage_file("a"))
+
+    train(own, stage="a")
+
+    assert content_hash(run.stage_file("a")) == before
+    assert "already trained" in capsys.readouterr().err
+
+
+def test_every_stage_says_where_its_weights_come_from(manifest, tmp_path):
+    run = train(recipe(manifest, tmp_path / "run", stage("a"), stage("b", label_smoothing=0.1)))
+
+    first, second = provenance.read(run)
+    assert first["parent"] is None
+    assert second["parent"] == {"stage": "a", "weights": content_hash(run.stage_file("a"))}
+    assert second["weights"] == content_hash(run.stage_file("b"))
+    assert second["settings"]["label_smoothing"] == 0.1
+    assert second["data"]["clips"] == len(run.indices("train"))
+    assert second["kept"]["stage"] == "b"
+    described = json.loads((run.folder / "model.json").read_text())
+    assert described["stages"] == {"a": first["weights"], "b": second["weights"]}
+
+
+def test_a_stages_own_manifest_leaves_out_what_is_held_out(manifest, tmp_path):
+    own = recipe(manifest, tmp_path / "run", stage("a", manifest=str(manifest)))
+    run = plan_run(own, Manifest.read(manifest))
+
+    clips = stage_clips(run, own.stages[0])
+
+    assert [clips.manifest[row].path for row in clips.own] == [
+        run.manifest[row].path for row in run.indices("train")
+    ]
+    assert clips.left_out == len(run.manifest) - len(run.indices("train"))
+
+
+def test_a_copy_in_the_group_of_a_test_clip_is_left_out(manifest, tmp_path):
+    read = Manifest.read(manifest)
+    run = plan_run(recipe(manifest, tmp_path / "run", stage("a")), read)
+    held = run.manifest[run.indices("test")[0]]
+    copy = tmp_path / "copy.wav"
+    copy.write_bytes(held.path.read_bytes())
+    Manifest([replace(held, path=copy, split=None)], read.classes).write(tmp_path / "more.csv")
+
+    own = recipe(manifest, tmp_path / "run", stage("a", manifest=str(tmp_path / "more.csv")))
+    with pytest.raises(ManifestError, match="held out"):
+        stage_clips(run, own.stages[0])
+
+
+def test_secondary_labels_count_as_each_stage_says(manifest, tmp_path):
+    read = Manifest.read(manifest)
+    clips = [replace(clip, secondary=("high",)) if clip.label == "low" else clip for clip in read]
+    marked = Manifest(clips, read.classes)
+    run = plan_run(recipe(manifest, tmp_path / "run", stage("a"), stage("b", secondary_target=0.9)), marked)
+
+    first, second = (stage_clips(run, one) for one in run.recipe.stages)
+
+    low = [row for row, clip in enumerate(marked) if clip.label == "low"]
+    high = marked.classes.index("high")
+    assert first.manifest.targets()[low, high].tolist() == [0.0] * len(low)
+    np.testing.assert_allclose(second.manifest.targets()[low, high], 0.9)
+
+
+def test_balanced_sampling_counts_secondary_labels_as_told(manifest, tmp_path):
+    read = Manifest.read(manifest)
+    clips = [replace(clip, secondary=("high",)) if clip.label == "low" else clip for clip in read]
+    own = recipe(manifest, tmp_path / "run", stage("a", sampling="balanced", sampling_secondary=0.5))
+    run = plan_run(own, Manifest(clips, read.classes))
+
+    found = stage_clips(run, own.stages[0])
+
+    labels = [found.manifest[row].label for row in found.own]
+    each = labels.count("low")
+    # high counts its own clips whole and those of low half; low is rarest to itself.
+    expected = {"high": 1 / (1.5 * each), "low": 1 / each, "middle": 1 / each}
+    np.testing.assert_allclose(found.chances, [expected[label] for label in labels], rtol=1e-6)
+
+
+def pseudo_table(manifest: Path, folder: Path) -> Path:
+    """Two windows of recordings of their own, labelled as high with a probability of 0.8."""
+    read = Manifest.read(manifest)
+    source = next(clip for clip in read if clip.label == "high")
+    clips = []
+    for number in range(2):
+        path = folder / f"wild{number}.wav"
+        path.write_bytes(source.path.read_bytes())
+        clips.append(
+            replace(source, path=path, start=0.1, end=0.4, fold=None, split="train", group=path.name)
+        )
+    soft = np.tile([0.8, 0.0, 0.1], (2, 1))
+    Manifest(clips, read.classes, soft).write(folder / "pseudo.csv")
+    return folder / "pseudo.csv"
+
+
+def test_pseudo_labels_are_drawn_beside_the_clips_with_their_weight(manifest, tmp_path):
+    table = pseudo_table(manifest, tmp_path)
+    own = recipe(manifest, tmp_path / "run", stage("a", pseudo={"table": str(table), "ratio": 0.5}))
+    run = plan_run(own, Manifest.read(manifest))
+
+    clips = stage_clips(run, own.stages[0], pseudo=table)
+    requests = clips.requests(own.stages[0], seed=3, epoch=0)
+
+    own_count = len(run.indices("train"))
+    drawn = [request.clip for request in requests]
+    assert sorted(row for row in drawn if row in clips.own) == sorted(clips.own)
+    assert len([row for row in drawn if row in clips.beside]) == round(0.5 * own_count)
+    counts = [drawn.count(row) for row in clips.beside]
+    assert max(counts) - min(counts) <= 1
+    np.testing.assert_allclose(clips.manifest.targets()[clips.beside], [[0.8, 0.0, 0.1]] * 2, rtol=1e-6)
+    np.testing.assert_allclose(clips.manifest.weights()[clips.beside], 0.7)
+    assert requests == clips.requests(own.stages[0], seed=3, epoch=0)
+    assert requests != clips.requests(own.stages[0], seed=3, epoch=1)
+
+
+def test_a_stage_trains_on_pseudo_labels_and_says_so(manifest, tmp_path):
+    table = pseudo_table(manifest, tmp_path)
+    stages = [
+        stage("a", loss="binary_cross_entropy"),
+        stage("again", loss="binary_cross_entropy", pseudo={"table": str(table)}),
+    ]
+    run = train(recipe(manifest, tmp_path / "run", *stages))
+
+    assert [one["data"]["pseudo_labelled_clips"] for one in provenance.read(run)] == [0, 2]
+
+
+def test_the_loudest_frame_has_its_share_of_the_loss(manifest, tmp_path):
+    model = {"name": "sed", "backbone": "test_resnet", "dropout": 0.0}
+    runs = [
+        train(
+            toy_recipe(
+                manifest, tmp_path / str(share), model=model, stages=[stage("a", framewise_loss=share)]
+            )
+        )
+        for share in (0.0, 0.5)
+    ]
+    first, second = (read_weights(run.model_file) for run in runs)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_network_without_frames_refuses_a_loss_of_frames(manifest, tmp_path):
+    with pytest.raises(RecipeError, match="judges clips and not frames"):
+        train(recipe(manifest, tmp_path / "run", stage("a", framewise_loss=0.5)))
+
+
+@pytest.mark.parametrize(
+    ("pseudo", "said"),
+    [
+        ({"keep": 0.8, "train": 0.7}, "'train' must be at least 'keep'"),
+        ({"table": "a.csv", "recordings": ["b"]}, "has its labels already"),
+    ],
+)
+def test_pseudo_settings_that_contradict_each_other_are_refused(manifest, tmp_path, pseudo, said):
+    with pytest.raises(RecipeError, match=said):
+        recipe(manifest, tmp_path / "run", stage("a", pseudo=pseudo))
