@@ -11,7 +11,9 @@ from pydantic import Field
 
 from kikiwake import audio
 from kikiwake.augmentations._draws import Probability
-from kikiwake.errors import AudioError, RecipeError
+from kikiwake.augmentations._levels import power
+from kikiwake.augmentations._recordings import probed
+from kikiwake.errors import RecipeError
 
 
 class BackgroundNoise:
@@ -50,7 +52,11 @@ class BackgroundNoise:
                 value=(lowest_snr_db, highest_snr_db),
                 remedy="swap them",
             )
-        self.recordings = _probed(folder)
+        self.recordings = probed(
+            folder,
+            where="background_noise.folder",
+            remedy="name a folder of recordings without the sounds that are to be told apart",
+        )
         self.lowest_snr_db = lowest_snr_db
         self.highest_snr_db = highest_snr_db
         self.p = p
@@ -69,28 +75,9 @@ class BackgroundNoise:
             recording.path, sample_rate=sample_rate, start=int(place * (surplus + 1)), frames=samples
         ).waveform
         noise = np.resize(noise, (1, samples)) if noise.size else np.zeros((1, samples), np.float32)
-        powers = [float(np.mean(np.square(part, dtype=np.float64))) for part in (waveform, noise)]
+        powers = [power(part) for part in (waveform, noise)]
         if min(powers) == 0:
             return waveform
         snr_db = self.lowest_snr_db + ratio * (self.highest_snr_db - self.lowest_snr_db)
         gain = np.sqrt(powers[0] / powers[1] / 10 ** (snr_db / 10))
         return waveform + noise * np.float32(gain)
-
-
-def _probed(folder: Path) -> list[audio.AudioInfo]:
-    """Return what the headers of a folder's recordings say, in the order of their names."""
-    where = "background_noise.folder"
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in audio.AUDIO_SUFFIXES)
-    if not paths:
-        raise RecipeError(
-            "no recording is in this folder" if folder.is_dir() else "there is no such folder",
-            where=where,
-            value=str(folder),
-            remedy="name a folder of recordings without the sounds that are to be told apart",
-        )
-    try:
-        return [audio.probe(path) for path in paths]
-    except AudioError as error:
-        raise RecipeError(
-            f"a recording cannot be read: {error}", where=where, value=str(folder), remedy="take it out"
-        ) from error
