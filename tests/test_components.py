@@ -171,3 +171,77 @@ def test_the_description_shows_settings_and_summary(toys):
     text = components.describe("toys", "toy")
     assert text.startswith("toy(size, share=0.5, mode='soft'")
     assert text.endswith("A part with every kind of argument.")
+
+
+class Box:
+    """A part that holds parts."""
+
+    def __init__(
+        self,
+        *,
+        toys: Annotated[
+            list[Any], Field(min_length=1), components.PartsOf("toys", fixed={"share": 1.0}, remedy="buy two")
+        ],
+        lid: bool = False,
+    ) -> None:
+        self.toys = toys
+        self.lid = lid
+
+
+@pytest.fixture
+def boxes(monkeypatch):
+    """A family `toys` with the parts `toy` and `box`, which holds parts of this family."""
+    known = {"box": Box, "toy": Toy}
+    monkeypatch.setattr(components, "names", lambda family: sorted(known))
+    monkeypatch.setattr(components, "part", lambda family, name: known[name])
+
+
+def box(*toys) -> dict[str, Any]:
+    return {"name": "box", "toys": list(toys)}
+
+
+def test_parts_that_are_held_are_resolved_with_their_defaults_and_what_is_fixed(boxes):
+    node = components.resolve(
+        "toys", box({"name": "toy", "size": 3}, box({"name": "toy", "size": 4})), where=""
+    )
+    assert list(node) == ["name", "toys", "lid"]
+    inner, nested = node["toys"]
+    assert (inner["size"], inner["share"], inner["pair"]) == (3, 1.0, [1, 2])
+    assert (nested["toys"][0]["size"], nested["lid"]) == (4, False)
+    assert "share" not in nested  # the box does not know this setting
+    assert components.resolve("toys", node, where="") == node
+
+
+def test_parts_that_are_held_are_built_first_with_what_they_ask_for(boxes):
+    node = box({"name": "toy", "size": 3}, box({"name": "toy", "size": 4, "share": 1}))
+    built = components.build("toys", node, where="", sample_rate=8000, num_classes=4)
+    inner, nested = built.toys
+    assert (inner.arguments["size"], inner.arguments["share"]) == (3, 1.0)
+    assert nested.toys[0].arguments["sample_rate"] == 8000
+
+
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        ({"name": "toi"}, "list.0.toys.1.name: unknown name 'toi'; did you mean 'toy'? allowed: box, toy"),
+        ({"size": 3}, "list.0.toys.1: a part is written as a mapping with a name"),
+        ({"name": "toy", "size": 3, "shere": 1}, "list.0.toys.1: unknown key 'shere'; did you mean 'share'?"),
+        (
+            {"name": "toy", "size": 0},
+            "list.0.toys.1.size: input should be greater than or equal to 1 (got 0)",
+        ),
+        ({"name": "toy"}, "list.0.toys.1.size: this key is required and missing"),
+        ({"name": "toy", "size": 3, "sample_rate": 1}, "list.0.toys.1: 'sample_rate' is supplied"),
+        (
+            {"name": "toy", "size": 3, "share": 0.5},
+            "list.0.toys.1.share: 'share' of a part in here is 1.0 and cannot be set otherwise (got 0.5);"
+            " buy two",
+        ),
+        (box({"name": "toy", "size": 0}), "list.0.toys.1.toys.0.size: input should be greater"),
+        (box(), "list.0.toys.1.toys: list should have at least 1 item"),
+    ],
+)
+def test_what_is_wrong_with_a_part_that_is_held_is_located(boxes, inner, message):
+    with pytest.raises(RecipeError) as caught:
+        components.resolve("toys", box({"name": "toy", "size": 3}, inner), where="list.0")
+    assert str(caught.value).startswith(message)

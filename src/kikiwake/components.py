@@ -3,7 +3,7 @@
 A family is a package (`kikiwake.augmentations`), a part is one module in it (`time_mask.py`) that holds one
 class of the same name in CamelCase (`TimeMask`) or, for data sets, the function `scan`. The keyword arguments
 of that class, with their annotations, are the part's schema: nothing is registered and nothing else is edited
-when a part is added.
+when a part is added. An argument annotated with `PartsOf` holds other parts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import pkgutil
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -37,6 +38,19 @@ FAMILIES = (
     "labelfiles",
 )
 """The families whose parts a recipe, `kikiwake prepare` or `kikiwake export` can name."""
+
+
+@dataclass(frozen=True, eq=False)
+class PartsOf:
+    """Annotates a list argument that holds other parts: nodes in a recipe, built parts in the constructor.
+
+    `family`: of the parts held. `fixed`: settings that each of them has, as far as it knows them, and that a
+    recipe cannot set otherwise; `remedy`: what to do where it tries.
+    """
+
+    family: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    remedy: str = "remove it"
 
 
 @cache
@@ -80,6 +94,8 @@ def schema(part: Any) -> type[pydantic.BaseModel]:
 def validate(family: str, node: Mapping[str, Any], *, where: str) -> tuple[Any, dict[str, Any]]:
     """Return the part that `node` names and its arguments, checked and converted.
 
+    Parts that it holds are nodes still, resolved.
+
     Raises:
         RecipeError: no such part, an unknown key, a missing key, a wrong type or value.
     """
@@ -102,7 +118,12 @@ def validate(family: str, node: Mapping[str, Any], *, where: str) -> tuple[Any, 
             )
         if key not in model.model_fields:
             raise unknown("key", key, model.model_fields, where=where)
-    return found, checked(model, arguments, where=where)
+    arguments = checked(model, arguments, where=where)
+    for key, held in _held(model).items():
+        arguments[key] = [
+            _resolve_held(held, inner, where=f"{where}.{key}.{at}") for at, inner in enumerate(arguments[key])
+        ]
+    return found, arguments
 
 
 def resolve(family: str, node: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -114,6 +135,31 @@ def resolve(family: str, node: Mapping[str, Any], *, where: str) -> dict[str, An
     found, arguments = validate(family, node, where=where)
     plain = schema(found).model_construct(**arguments).model_dump(mode="json")
     return {"name": node["name"], **plain}
+
+
+def _held(model: type[pydantic.BaseModel]) -> dict[str, PartsOf]:
+    """Return the arguments of a schema that hold other parts, and which."""
+    return {
+        key: mark
+        for key, known in model.model_fields.items()
+        for mark in known.metadata
+        if isinstance(mark, PartsOf)
+    }
+
+
+def _resolve_held(held: PartsOf, node: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Return the node of a part that another part holds, resolved, with what is fixed there."""
+    _, arguments = validate(held.family, node, where=where)
+    fixed = {key: value for key, value in held.fixed.items() if key in arguments}
+    for key, value in fixed.items():
+        if key in node and arguments[key] != value:
+            raise RecipeError(
+                f"'{key}' of a part in here is {value} and cannot be set otherwise",
+                where=f"{where}.{key}",
+                value=node[key],
+                remedy=held.remedy,
+            )
+    return resolve(held.family, {**node, **fixed}, where=where)
 
 
 def describe(family: str, name: str) -> str:
@@ -145,7 +191,7 @@ def checked(model: type[pydantic.BaseModel], values: Mapping[str, Any], *, where
 
 
 def build(family: str, node: Mapping[str, Any], *, where: str, **supplied: Any) -> Any:
-    """Build the part that a recipe node describes.
+    """Build the part that a recipe node describes, and before it the parts that it holds.
 
     `supplied` are the pipeline's own arguments; a part is given those that its constructor asks for.
 
@@ -153,6 +199,11 @@ def build(family: str, node: Mapping[str, Any], *, where: str, **supplied: Any) 
         RecipeError: as `validate`.
     """
     found, arguments = validate(family, node, where=where)
+    for key, held in _held(schema(found)).items():
+        arguments[key] = [
+            build(held.family, inner, where=f"{where}.{key}.{at}", **supplied)
+            for at, inner in enumerate(arguments[key])
+        ]
     wanted = inspect.signature(found).parameters
     return found(**arguments, **{key: value for key, value in supplied.items() if key in wanted})
 
