@@ -34,9 +34,9 @@ def test_the_example_part_in_contributing_works_as_written(monkeypatch: pytest.M
     tests[0]()
 
     model = components.schema(module.Polarity)
-    assert components.checked(model, {}, where="recipe") == {"probability": 0.5}
-    with pytest.raises(RecipeError, match="probability"):
-        components.checked(model, {"probability": 2.0}, where="recipe")
+    assert components.checked(model, {}, where="recipe") == {"p": 0.5}
+    with pytest.raises(RecipeError, match=r"^recipe\.p: "):
+        components.checked(model, {"p": 2.0}, where="recipe")
 
 
 @pytest.mark.parametrize(
