@@ -151,3 +151,27 @@ def test_a_mapping_changes_the_items_of_a_bases_list_by_name(good: Path, tmp_pat
     top.write_text(f"base: {good.name}\nstages: {{nope: {{epochs: 7}}}}\n")
     with pytest.raises(RecipeError, match="nope"):
         Recipe.load(top)
+
+
+def test_parts_inside_a_part_are_checked_filled_in_and_overridden(good: Path, tmp_path: Path) -> None:
+    group = "{name: some_of, p: 0.6, parts: [{name: frequency_mask, max_width: 15}, {name: pitch_shift}]}"
+    good.write_text(GOOD + f"augmentations:\n  - {group}\n")
+    setting = "augmentations.some_of.parts.frequency_mask.masks=2"
+    (node,) = Recipe.load(good, setting, "augmentations.0.parts.1.highest=1.5").augmentations
+    mask, shift = node["parts"]
+    assert (node["least"], node["most"], node["p"]) == (1, 1, 0.6)
+    assert (mask["masks"], mask["value"], shift["highest"], shift["p"]) == (2, "mean", 1.5, 1.0)
+    again = tmp_path / "again.yaml"
+    again.write_text(Recipe.load(good, setting).to_yaml())
+    assert Recipe.load(again) == Recipe.load(good, setting)
+
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(good, "augmentations.0.parts.0.max_widht=3")
+    message = str(caught.value)
+    assert "augmentations.0.parts.0: unknown key 'max_widht'; did you mean 'max_width'?" in message
+    good.write_text(good.read_text().replace("{name: pitch_shift}", "{name: pitch_shift, p: 0.5}"))
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(good)
+    message = str(caught.value)
+    assert message.startswith("good.yaml:19: augmentations.0.parts.1.p: 'p' of a part in here is 1.0")
+    assert message.endswith("remove it: how often is said once, by p of some_of")
