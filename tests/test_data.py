@@ -151,3 +151,17 @@ def test_lengths_say_where_padding_begins(dataset: ClipDataset) -> None:
     assert batch.inputs.shape == (2, 1, 8000)
     assert batch.lengths.tolist() == [4800, 800]  # the first tone lasts 0.6 s
     assert batch.inputs[0, 0, 4800:].abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("pad", "expected"),
+    [
+        ("zero", [0, 0, 0, 1, 2, 3, 0, 0]),
+        ("repeat", [1, 2, 3, 1, 2, 3, 1, 2]),
+        ("reflect", [2, 3, 2, 1, 2, 3, 2, 1]),
+    ],
+)
+def test_a_row_is_filled_up_on_both_sides(pad, expected):
+    row = np.zeros((1, 8), np.float32)
+    fill(row, np.array([[1, 2, 3]], np.float32), pad=pad, before=3)
+    assert row[0].tolist() == expected

@@ -19,7 +19,7 @@ FLOORS: dict[int, str] = {
     " _manifest_rows",
     2: "crops datasets frontends augmentations models schedules separators labelfiles"
     " losses metrics joining figures _bootstrap",
-    3: "recipe run classifier stems data loader engine checkpoint tracking _recipe_file",
+    3: "recipe run classifier judging stems data loader engine checkpoint tracking _recipe_file",
     4: "training fitting stage provenance optimization scoring features separation prediction _stage_clips",
     5: "evaluation crossvalidation comparison drawing exploring ranking exporting submission synthesis"
     " _scored_clips _fold_processes _sounds _sample_file",

@@ -190,6 +190,10 @@ def predict(
     hop_seconds: Annotated[
         float | None, typer.Option(help="From one window's start to the next one's.")
     ] = None,
+    frame_seconds: Annotated[
+        float | None,
+        typer.Option(help="Rows of this length in place of windows, from a model that judges frames."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows that a network sees at once.")] = None,
     engine: Annotated[
@@ -237,6 +241,7 @@ def predict(
             out=out,
             window_seconds=window_seconds,
             hop_seconds=hop_seconds,
+            frame_seconds=frame_seconds,
             workers=workers,
             batch_size=batch_size,
             engine=engine,

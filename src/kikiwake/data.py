@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +30,8 @@ class Request(NamedTuple):
     """One item of a batch: a whole training draw (`start` None) or a fixed window of a clip.
 
     `clip`: row of the manifest. `draw`: names the random stream. `start`, `frames`: samples from the start of
-    the clip at the recipe's rate. `extra`: which of the stage's extra augmentations changes it; -1 is none.
+    the clip at the recipe's rate; what lies before the clip is filled up as what lies behind it. `extra`:
+    which of the stage's extra augmentations changes it; -1 is none.
     """
 
     clip: int
@@ -184,12 +185,14 @@ class ClipDataset(Dataset[Batch]):
     def __getitem__(self, requests: Sequence[Request]) -> Batch:
         """Return the batch of `requests`."""
         waveforms = [self._waveform(request) for request in requests]
+        missing = [max(0, -(request.start or 0)) for request in requests]
         wanted = [request.frames or self.crop_frames or 0 for request in requests]
         frames = max(1, *wanted, *(0 if w else x.shape[1] for w, x in zip(wanted, waveforms, strict=True)))
         stacked = np.zeros((len(requests), self.reader.channels, frames), np.float32)
-        for row, waveform in zip(stacked, waveforms, strict=True):
-            fill(row, waveform, pad=self.pad)
-        lengths = [min(frames, x.shape[1]) if self.pad == "zero" else frames for x in waveforms]
+        for row, waveform, before in zip(stacked, waveforms, missing, strict=True):
+            fill(row, waveform, pad=self.pad, before=before)
+        ends = [before + x.shape[1] for before, x in zip(missing, waveforms, strict=True)]
+        lengths = [min(frames, end) if self.pad == "zero" else frames for end in ends]
         return self.with_inputs(torch.from_numpy(stacked), requests, lengths=lengths)
 
     def with_inputs(
@@ -220,7 +223,8 @@ class ClipDataset(Dataset[Batch]):
     def _waveform(self, request: Request) -> np.ndarray:
         reader, index = self.reader, request.clip
         if request.start is not None:
-            return reader.read(index, request.start, request.frames or reader.total(index))
+            frames = request.frames or reader.total(index)
+            return reader.read(index, max(0, request.start), max(0, frames + min(0, request.start)))
         start, frames = self.crop.choose(
             reader.total(index),
             sample_rate=reader.sample_rate,
@@ -237,17 +241,22 @@ class ClipDataset(Dataset[Batch]):
         return waveform
 
 
-def fill(row: np.ndarray, waveform: np.ndarray, *, pad: str) -> None:
-    """Copy `waveform` `[C, t]` into the zeros of `row` `[C, T]`, cut, or filled up.
+def fill(row: np.ndarray, waveform: np.ndarray, *, pad: str, before: int = 0) -> None:
+    """Copy `waveform` `[C, t]` into the zeros of `row` `[C, T]`, cut, or filled up on both sides.
 
-    `pad`: "zero" leaves the zeros; "repeat" begins again; "reflect" goes back and forth.
+    `before`: samples of the row that lie before the waveform. `pad`: "zero" leaves the zeros; "repeat" begins
+    again; "reflect" goes back and forth.
     """
     frames, count = row.shape[1], waveform.shape[1]
-    if pad == "repeat" and 0 < count < frames:
-        waveform = np.tile(waveform, math.ceil(frames / count))
-    if pad == "reflect" and 0 < count < frames:
-        waveform = np.pad(waveform, ((0, 0), (0, frames - count)), mode="reflect" if count > 1 else "edge")
-    row[:, : min(frames, waveform.shape[1])] = waveform[:, :frames]
+    after = max(0, frames - before - count)
+    if count and (before or after) and pad != "zero":
+        if pad == "repeat":
+            waveform = waveform[:, (np.arange(frames) - before) % count]
+        else:
+            mode: Literal["reflect", "edge"] = "reflect" if count > 1 else "edge"
+            waveform = np.pad(waveform, ((0, 0), (before, after)), mode=mode)
+        before = 0
+    row[:, before : before + waveform.shape[1]] = waveform[:, : max(0, frames - before)]
 
 
 def training_requests(

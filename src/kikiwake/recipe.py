@@ -231,15 +231,28 @@ class Engine(Section):
     threads: Count | None = None
 
 
+class Shift(Section):
+    """One hearing of a window: moved by `seconds`, its probabilities counting as `weight`."""
+
+    seconds: float
+    weight: Positive
+
+
 class Predict(Section):
     """How recordings are cut into windows and a clip's windows are joined.
 
     `window_seconds`: null takes the length of the training crop. `hop_seconds`: null takes the window's
-    length. `aggregate`: how the windows of one clip become its probabilities.
+    length. `context_seconds`: of sound before and after a window that the network hears too. `framewise`: a
+    window's score is the maximum over its own frames, not the network's word on all that it hears. `shifts`:
+    what the network hears is moved by each, and the weighted mean counts; empty hears a window once.
+    `aggregate`: how the windows of one clip become its probabilities.
     """
 
     window_seconds: Positive | None = None
     hop_seconds: Positive | None = None
+    context_seconds: Annotated[float, Field(ge=0)] = 0.0
+    framewise: bool = False
+    shifts: list[Shift] = []
     batch_size: Count = 16
     aggregate: Literal["mean", "max"] = "mean"
 
@@ -303,6 +316,7 @@ class Recipe(Section):
             raise RecipeError("two stages have the same name", where=places(("stages",)), value=names)
         self._check_way_of_training(places)
         self._check_stems(places)
+        self._check_windows(places)
         plain = self.plain()
         for family, key, node in self._nodes():
             inner: Any = plain
@@ -343,6 +357,31 @@ class Recipe(Section):
             raise RecipeError(what, where=places(("fit" if self.fit else "stages",)), remedy=remedy)
         for point in self.fit.points() if self.fit else ():
             components.validate("models", {**self.model, **point}, where=places(("fit", "grid")))
+
+    def _check_windows(self, places: Places) -> None:
+        """Refuse ways of judging windows that the model has not."""
+        predict = self.predict
+        if self.model_is_fitted and (predict.context_seconds or predict.shifts or predict.framewise):
+            what = f"'{self.model['name']}' is fitted to windows as they are"
+            remedy = "remove context_seconds, shifts and framewise"
+            raise RecipeError(what, where=places(("predict",)), remedy=remedy)
+        if not predict.framewise:
+            return
+        where = places(("predict", "framewise"))
+        if not getattr(components.part("models", self.model["name"]), "framewise", False):
+            what = f"'{self.model['name']}' judges no frames"
+            raise RecipeError(what, where=where, value=True, remedy="use the model sed, or remove it")
+        if not self.multilabel:
+            what = "frames are judged class by class, and the last stage teaches cross entropy"
+            remedy = "end with a stage of binary_cross_entropy, or remove it"
+            raise RecipeError(what, where=where, value=True, remedy=remedy)
+        furthest = max((abs(shift.seconds) for shift in predict.shifts), default=0.0)
+        if furthest > predict.context_seconds:
+            what = f"a shift of {furthest:g} s moves a window's own frames out of what is heard"
+            remedy = (
+                f"give at least as much predict.context_seconds as that (it is {predict.context_seconds:g})"
+            )
+            raise RecipeError(what, where=places(("predict", "shifts")), remedy=remedy)
 
     def _check_stems(self, places: Places) -> None:
         """Refuse settings of the waveform that contradict each other."""

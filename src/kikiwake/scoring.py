@@ -8,12 +8,12 @@ from itertools import islice
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from kikiwake.classifier import Classifier
 from kikiwake.data import Request, windows
 from kikiwake.engine import Engine
 from kikiwake.features import Features, keeps_features
+from kikiwake.judging import Judge, Judged, judge_of
 from kikiwake.loader import Loader
 from kikiwake.recipe import Recipe
 
@@ -82,39 +82,48 @@ def score_clips(
     """
     window, hop = window_frames(recipe)
     requests, sounding = window_requests(indices, total=loader.dataset.reader.total, window=window, hop=hop)
+    starts = [request.start or 0 for request in requests]
+    judge = None if window is None else judge_of(recipe, window=window)
+    if judge is not None and not judge.plain:
+        requests = [
+            request._replace(start=start - judge.margin, frames=judge.stretch)
+            for request, start in zip(requests, starts, strict=True)
+        ]
     size = recipe.predict.batch_size
     batches = [requests[at : at + size] for at in range(0, len(requests), size)]
     mine = range(engine.rank, len(batches), engine.processes)
     classifier.eval()
     scored: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    found = _logits(classifier, loader, [batches[at] for at in mine], recipe=recipe, engine=engine)
-    for number, logits in zip(mine, found, strict=True):
-        scored[number] = (logits.cpu().numpy(), classifier.probabilities(logits).cpu().numpy())
+    own = [batches[at] for at in mine]
+    found = _judged(classifier, loader, own, judge=judge, recipe=recipe, engine=engine)
+    for number, judged in zip(mine, found, strict=True):
+        scored[number] = (judged.logits[:, 0].cpu().numpy(), judged.probabilities[:, 0].cpu().numpy())
     everything = {number: pair for part in engine.gather(scored) for number, pair in part.items()}
     pairs = [everything[number] for number in range(len(batches))]
     return WindowScores(
         clips=np.array([request.clip for request in requests]),
-        starts=np.array([request.start for request in requests]),
+        starts=np.array(starts),
         frames=np.array(sounding),
         logits=np.concatenate([logits for logits, _ in pairs]),
         probabilities=np.concatenate([probabilities for _, probabilities in pairs]),
     )
 
 
-def _logits(
+def _judged(
     classifier: Classifier,
     loader: Loader,
     batches: Sequence[Sequence[Request]],
     *,
+    judge: Judge | None,
     recipe: Recipe,
     engine: Engine,
-) -> Iterator[Tensor]:
-    """Yield the logits `[B, K]` of each batch, by way of kept features where there are any."""
-    if not keeps_features(recipe):
+) -> Iterator[Judged]:
+    """Yield the scores of each batch, by way of kept features where there are any."""
+    if not keeps_features(recipe) or not (judge is None or judge.plain):
         for loaded in loader(batches):
             inputs = loaded.inputs.to(engine.device, non_blocking=True)
             with engine.autocast():
-                yield classifier(inputs, loaded.lengths.to(engine.device)).clipwise.float()
+                yield (judge or Judge(inputs.shape[-1]))(classifier, inputs, loaded.lengths.to(engine.device))
         return
     features = Features(classifier, loader, recipe=recipe, engine=engine)
     found = features([request for batch in batches for request in batch])
@@ -123,5 +132,6 @@ def _logits(
         alike = len({row.shape for row in rows}) == 1
         stacks = [torch.stack(rows)] if alike else [row[None] for row in rows]
         with engine.autocast():
-            logits = [classifier.network(stack.to(engine.device)).clipwise for stack in stacks]
-        yield torch.cat(logits).float()
+            outputs = [classifier.network(stack.to(engine.device)).clipwise for stack in stacks]
+        logits = torch.cat(outputs).float()[:, None]
+        yield Judged(logits, classifier.probabilities(logits))

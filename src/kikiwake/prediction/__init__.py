@@ -42,6 +42,7 @@ class Predictor:
         *,
         window_seconds: float | None = None,
         hop_seconds: float | None = None,
+        frame_seconds: float | None = None,
         workers: int | None = None,
         batch_size: int | None = None,
         engine: Literal["torch", "onnx"] = "torch",
@@ -57,11 +58,19 @@ class Predictor:
             KikiwakeError: nothing is found, an option is wrong, or the model cannot score.
         """
         options = Options(
-            window_seconds, hop_seconds, workers, batch_size, engine, precision, device, separation
+            window_seconds,
+            hop_seconds,
+            frame_seconds,
+            workers,
+            batch_size,
+            engine,
+            precision,
+            device,
+            separation,
         )
         with prepared(self.run, self.classifier, find_recordings(_listed(files)), options) as work:
             rows = work.rows()
-            chunks = [rows(scores) for unit in work.scores() for scores in unit]
+            chunks = list(rows(scores for unit in work.scores() for scores in unit))
         for note in rows.set_aside():
             logger_for(None).info("set aside: %s: %s", note.path, note.reason)
         return replace(join(chunks, classes=self.classes), set_aside=rows.set_aside())
@@ -83,6 +92,7 @@ def predict(
     out: PathLike,
     window_seconds: float | None = None,
     hop_seconds: float | None = None,
+    frame_seconds: float | None = None,
     workers: int | None = None,
     batch_size: int | None = None,
     engine: Literal["torch", "onnx"] = "torch",
@@ -100,7 +110,17 @@ def predict(
         KikiwakeError: nothing is found, an option is wrong, or the model cannot score.
         StorageError: a file cannot be written.
     """
-    options = Options(window_seconds, hop_seconds, workers, batch_size, engine, precision, device, separation)
+    options = Options(
+        window_seconds,
+        hop_seconds,
+        frame_seconds,
+        workers,
+        batch_size,
+        engine,
+        precision,
+        device,
+        separation,
+    )
     started = time.monotonic()
     finished = Finished(Path(out))
     predictor = load(run)
@@ -132,7 +152,7 @@ def _written(work: Work, finished: Finished, *, started: float) -> PredictSummar
     finally:
         parts.flush()
     rows = work.rows()
-    write_predictions(finished.out, map(rows, parts), classes=work.classifier.classes)
+    write_predictions(finished.out, rows(parts), classes=work.classifier.classes)
     set_aside = rows.set_aside()
     write_quarantine(finished.quarantine, set_aside)
     summary = PredictSummary(

@@ -50,10 +50,11 @@ def quantize(folder: Path, exact: Path, path: Path, frames: int) -> float:
             per_channel=True,
             reduce_range=True,
         )
-    expected, found = (
-        open_session(network).run(None, {"features": features[:checked]})[0] for network in (exact, path)
+    outputs = [open_session(network).run(None, {"features": features[:checked]}) for network in (exact, path)]
+    return max(
+        float(np.abs(found - expected).max() / max(1e-6, np.abs(expected).max()))
+        for expected, found in zip(*outputs, strict=True)
     )
-    return float(np.abs(found - expected).max() / max(1e-6, np.abs(expected).max()))
 
 
 def _features(run: Run, *, frames: int) -> np.ndarray:

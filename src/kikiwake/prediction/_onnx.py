@@ -38,7 +38,7 @@ def exported_network(
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         module = require(package, extra="onnx")
-    about = {"weights": run.model_hash(), "window_frames": frames, "torch": torch.__version__}
+    about: dict[str, Any] = {"weights": run.model_hash(), "window_frames": frames, "torch": torch.__version__}
     exact = run.folder / "network.onnx"
     task: tuple[Any, ...] = (_export, run.folder, exact, frames)
     error = _made_once(exact, about, task, at_most=LARGEST_ERROR, start_method=start_method)
@@ -91,14 +91,15 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-class _Clipwise(nn.Module):
+class _Logits(nn.Module):
+    """The network's logits as a tuple: of clips and, where it judges them, of frames."""
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.network(features).clipwise
-        return logits
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        return tuple(logits for logits in self.network(features) if logits is not None)
 
 
 @torch.no_grad()
@@ -106,7 +107,7 @@ def _export(folder: Path, path: Path, frames: int) -> float:
     torch.set_num_threads(1)
     classifier = open_run(folder).classifier()
     features = classifier.frontend(noise(classifier, count=5, frames=frames))
-    network = _Clipwise(fold_batch_norms(classifier.network, features[:2])).eval()
+    network = _Logits(fold_batch_norms(classifier.network, features[:2])).eval()
     with replace_atomically(path) as temporary:
         torch.onnx.export(
             network,
@@ -115,10 +116,15 @@ def _export(folder: Path, path: Path, frames: int) -> float:
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             input_names=["features"],
-            output_names=["logits"],
+            output_names=["logits", "frames"][: len(network(features[:2]))],
             external_data=False,
             verbose=False,
         )
-    expected = classifier.network(features).clipwise
-    found = torch.from_numpy(open_session(path).run(None, {"features": features.numpy()})[0])
+    found = open_session(path).run(None, {"features": features.numpy()})
+    expected = [logits for logits in classifier.network(features) if logits is not None]
+    return max(map(_difference, map(torch.from_numpy, found), expected))
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """Return the largest difference, relative to the largest that was expected."""
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6))

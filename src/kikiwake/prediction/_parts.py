@@ -111,7 +111,9 @@ def join_scores(scores: Sequence[UnitScores]) -> UnitScores:
     filled = [part for part in scores if len(part.spans)]
     return UnitScores(
         np.concatenate([np.empty((0, 3), np.int64), *(part.spans for part in filled)]),
-        np.concatenate([part.probabilities for part in filled]) if filled else np.empty((0, 0), np.float32),
+        np.concatenate([part.probabilities for part in filled])
+        if filled
+        else np.empty((0, 0, 0), np.float32),
         [note for part in scores for note in part.set_aside],
     )
 

@@ -118,7 +118,7 @@ class Pool:
 
     @staticmethod
     def _nothing_scored(note: SetAside) -> UnitScores:
-        return UnitScores(np.empty((0, 3), np.int64), np.empty((0, 0), np.float32), [note])
+        return UnitScores(np.empty((0, 3), np.int64), np.empty((0, 0, 0), np.float32), [note])
 
 
 def _nothing_read(note: SetAside) -> ReadUnit:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from kikiwake.prediction._frame_rows import FrameRows, JoinedRows
 from kikiwake.prediction._recordings import Header, Unread
 from kikiwake.prediction._window_scores import UnitScores
 from kikiwake.predictions import Predictions, SetAside, path_text
 
 
 class Rows:
-    """Makes rows from the scores of units in order.
+    """Makes rows from the scores of units in order: one a window, or `row` samples each.
 
     `windows`, `recordings` (with at least one row) and `sound_seconds` count the rows made so far.
     """
@@ -26,11 +27,13 @@ class Rows:
         *,
         sample_rate: int,
         classes: Sequence[str],
+        row: int | None = None,
     ) -> None:
         self.paths = [path_text(path) for path in recordings]
         self.sample_rate = sample_rate
         self.classes = classes
         self.windows = 0
+        self._frame_rows = None if row is None else FrameRows(row=row)
         self._ends = np.zeros(len(recordings), np.int64)
         self._notes = [
             SetAside(path, 0.0, header.reason, header.kind)
@@ -38,18 +41,33 @@ class Rows:
             if isinstance(header, Unread)
         ]
 
-    def __call__(self, scores: UnitScores) -> Predictions:
-        """Return the rows of some scores."""
-        numbers, starts, frames = scores.spans.T
-        ends = starts + frames
-        np.maximum.at(self._ends, numbers, ends)
-        self.windows += len(numbers)
-        self._notes += scores.set_aside
+    def __call__(self, scores: Iterable[UnitScores]) -> Iterator[Predictions]:
+        """Yield the rows of some scores, to the end."""
+        for part in scores:
+            numbers, starts, frames = part.spans.T
+            np.maximum.at(self._ends, numbers, starts + frames)
+            self.windows += len(numbers)
+            self._notes += part.set_aside
+            if self._frame_rows is None:
+                probabilities = part.probabilities.reshape(len(numbers), len(self.classes))
+                yield self._rows(numbers, starts, starts + frames, probabilities)
+            else:
+                yield from map(self._joined, self._frame_rows.add(part))
+        if self._frame_rows is not None:
+            yield from map(self._joined, self._frame_rows.rest())
+
+    def _joined(self, rows: JoinedRows) -> Predictions:
+        numbers = np.full(len(rows.starts), rows.recording)
+        return self._rows(numbers, rows.starts, rows.ends, rows.probabilities)
+
+    def _rows(
+        self, numbers: np.ndarray, starts: np.ndarray, ends: np.ndarray, probabilities: np.ndarray
+    ) -> Predictions:
         return Predictions(
             [self.paths[number] for number in numbers.tolist()],
             starts / self.sample_rate,
             ends / self.sample_rate,
-            scores.probabilities.reshape(len(numbers), len(self.classes)),
+            probabilities,
             self.classes,
         )
 

@@ -12,22 +12,28 @@ from torch import Tensor
 
 from kikiwake.classifier import Classifier
 from kikiwake.engine import Engine
+from kikiwake.judging import Judge
+from kikiwake.models._output import Output
 from kikiwake.prediction._folding import fold_batch_norms
 from kikiwake.randomness import torch_generator
 
 
 class Scorer(Protocol):
-    """Scores a batch. Shape: waveforms `[B, C, T]`, lengths `[B]` -> probabilities `[B, K]`."""
+    """Scores a batch. Shape: waveforms `[B, C, T]`, lengths `[B]` -> probabilities `[B, R, K]`."""
 
     def __call__(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Return the probabilities of a batch."""
 
 
 class TorchScorer:
-    """The classifier as it was trained, in the precision and on the device of `computer`."""
+    """The classifier as it was trained, in the precision and on the device of `computer`.
 
-    def __init__(self, classifier: Classifier, *, computer: Engine) -> None:
+    `judge`: how windows are scored.
+    """
+
+    def __init__(self, classifier: Classifier, *, judge: Judge, computer: Engine) -> None:
         self.classifier = classifier
+        self.judge = judge
         self.computer = computer
 
     def __call__(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -38,8 +44,7 @@ class TorchScorer:
     def start(self, waveforms: np.ndarray, lengths: np.ndarray) -> Tensor:
         """Return the probabilities where they are computed; on a GPU they may not be there yet."""
         with self.computer.autocast():
-            output = self.classifier(self._sent(waveforms), self._sent(lengths))
-        return self.classifier.probabilities(output.clipwise)
+            return self.judge(self.classifier, self._sent(waveforms), self._sent(lengths)).probabilities
 
     def _sent(self, values: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(values)
@@ -51,8 +56,9 @@ class TorchScorer:
 class OnnxScorer:
     """The front end in torch and the network in ONNX Runtime, on one thread."""
 
-    def __init__(self, classifier: Classifier, *, path: Path) -> None:
+    def __init__(self, classifier: Classifier, *, judge: Judge, path: Path) -> None:
         self.classifier = classifier
+        self.judge = judge
         self.path = path
         self._session: Any = None
 
@@ -62,11 +68,15 @@ class OnnxScorer:
     @torch.inference_mode()
     def __call__(self, waveforms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Return the probabilities of a batch."""
+        stretches, samples = torch.from_numpy(waveforms), torch.from_numpy(lengths)
+        judged = self.judge(self.classifier, stretches, samples, network=self._network)
+        return judged.probabilities.numpy()
+
+    def _network(self, waveforms: Tensor, lengths: Tensor) -> Output:
         if self._session is None:  # made where it is used: a session does not pass into another process
             self._session = open_session(self.path)
-        features = self.classifier.frontend(torch.from_numpy(waveforms), lengths=torch.from_numpy(lengths))
-        logits = self._session.run(None, {"features": features.numpy()})[0]
-        return self.classifier.probabilities(torch.from_numpy(logits)).numpy()
+        features = self.classifier.frontend(waveforms, lengths=lengths)
+        return Output(*map(torch.from_numpy, self._session.run(None, {"features": features.numpy()})))
 
 
 def open_session(path: Path) -> Any:

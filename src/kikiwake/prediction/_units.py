@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kikiwake.judging import Judge
 from kikiwake.prediction._recordings import Header, Unread
 
 UNIT_WINDOWS = 32
@@ -25,6 +26,7 @@ class Cutting:
     """How recordings are cut: `window` and `hop` in samples at `sample_rate`; `batch_size` windows at once.
 
     `whole`: the model takes recordings as they are, and `window` is only the longest that it is given.
+    `judge`: what is heard around a window, and how it is scored.
     """
 
     sample_rate: int
@@ -34,6 +36,7 @@ class Cutting:
     whole: bool
     pad: str
     batch_size: int
+    judge: Judge
 
 
 class Piece(NamedTuple):

@@ -29,6 +29,14 @@ class Span(NamedTuple):
     frames: int
 
 
+class Heard(NamedTuple):
+    """What is heard for a window: sound `[C, t]`, with as much silence before it as `before` samples."""
+
+    span: Span
+    waveform: np.ndarray
+    before: int
+
+
 class Batch(NamedTuple):
     """Windows that the network sees at once. Shape: waveforms `[B, C, T]`; lengths `[B]`."""
 
@@ -49,7 +57,7 @@ class ReadUnit:
 class UnitScores:
     """What became of a unit: its windows in order, and what of it could not be read.
 
-    Shape: spans `[W, 3]` (as `Span`); probabilities `[W, K]`.
+    Shape: spans `[W, 3]` (as `Span`); probabilities `[W, R, K]`, R rows a window.
     """
 
     spans: np.ndarray
@@ -77,7 +85,7 @@ class UnitReader:
         """
         self.set_aside = []
         size = 1 if self.cutting.whole else self.cutting.batch_size
-        waiting: list[tuple[Span, np.ndarray]] = []
+        waiting: list[Heard] = []
         for piece in unit:
             for window in self._windows(piece):
                 waiting.append(window)
@@ -87,44 +95,55 @@ class UnitReader:
         if waiting:
             yield self._batch(waiting)
 
-    def _batch(self, windows: Sequence[tuple[Span, np.ndarray]]) -> Batch:
+    def _batch(self, windows: Sequence[Heard]) -> Batch:
         cutting = self.cutting
-        frames = cutting.window
+        frames = cutting.judge.stretch
         if cutting.whole:
-            frames = max(cutting.sample_rate, *(span.frames for span, _ in windows))
+            frames = max(cutting.sample_rate, *(one.span.frames for one in windows))
         # Torch's own memory: vector code may round differently at other alignments.
         filled = torch.zeros(len(windows), cutting.channels, frames).numpy()
-        for row, (_, waveform) in zip(filled, windows, strict=True):
-            fill(row, waveform, pad=cutting.pad)
-        lengths = [span.frames if cutting.pad == "zero" else frames for span, _ in windows]
-        return Batch([span for span, _ in windows], filled, np.array(lengths))
+        for row, one in zip(filled, windows, strict=True):
+            fill(row, one.waveform, pad=cutting.pad, before=one.before)
+        ends = [one.before + one.waveform.shape[1] for one in windows]
+        lengths = [end if cutting.pad == "zero" else frames for end in ends]
+        return Batch([one.span for one in windows], filled, np.array(lengths))
 
-    def _windows(self, piece: Piece) -> Iterator[tuple[Span, np.ndarray]]:
+    def _windows(self, piece: Piece) -> Iterator[Heard]:
         """Yield the windows of one piece that are there, whatever its header promised."""
         cutting, path = self.cutting, self.recordings[piece.recording]
-        window, hop = cutting.window, cutting.hop
+        window, hop, margin = cutting.window, cutting.hop, cutting.judge.margin
         number, start = piece.first, piece.first * hop
-        heard = start
+        heard = first = max(0, start - margin)
         held = np.empty((cutting.channels, 0), np.float32)
+
+        def cut(frames: int) -> Heard:
+            """Return what is held of window `number`, of which `frames` samples are there."""
+            begin = number * hop - margin
+            at = max(0, begin) - (heard - held.shape[1])
+            stretch = held[:, at : begin + window + 2 * margin - (heard - held.shape[1])]
+            return Heard(Span(piece.recording, number * hop, frames), stretch, max(0, -begin))
+
         try:
             with self.listener.stream(
                 path,
                 block=_BLOCK,
-                start=start,
-                frames=None if piece.last or piece.end is None else piece.end - start,
+                start=first,
+                frames=None if piece.last or piece.end is None else piece.end + margin - first,
             ) as stream:
                 for block in stream:
                     heard += block.shape[1]
                     held = np.concatenate([held, block], axis=1)
-                    while number * hop + window <= heard:
-                        at = number * hop - (heard - held.shape[1])
-                        yield Span(piece.recording, number * hop, window), held[:, at : at + window]
+                    while number * hop + window + margin <= heard:
+                        yield cut(window)
                         number += 1
-                    held = held[:, max(0, number * hop - (heard - held.shape[1])) :]
-            done = number == piece.first + piece.windows and not piece.last
-            if heard > start and not done and has_window(number, heard, window=window, hop=hop):
-                frames = heard - number * hop
-                yield Span(piece.recording, number * hop, frames), held[:, held.shape[1] - frames :]
+                    held = held[:, max(0, number * hop - margin - (heard - held.shape[1])) :]
+            while (
+                heard > start
+                and (piece.last or number < piece.first + piece.windows)
+                and has_window(number, heard, window=window, hop=hop)
+            ):
+                yield cut(min(window, heard - number * hop))
+                number += 1
             if stream.damage:
                 short = piece.end is None or heard < piece.end - 1
                 self._note(path, heard if short else start, stream.damage, "partial")
@@ -167,8 +186,8 @@ def join_batches(
     """
     spans = np.array([span for batch, _ in scored for span in batch], np.int64).reshape(-1, 3)
     found = [probabilities for _, probabilities in scored]
-    probabilities = np.concatenate(found) if found else np.empty((0, 0), np.float32)
-    wrong = np.flatnonzero(~np.isfinite(probabilities).all(1))
+    probabilities = np.concatenate(found) if found else np.empty((0, 0, 0), np.float32)
+    wrong = np.flatnonzero(~np.isfinite(probabilities).all((1, 2)))
     if len(wrong):
         recording, start, _ = spans[wrong[0]].tolist()
         raise RunError(

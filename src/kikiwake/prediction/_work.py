@@ -19,6 +19,7 @@ from kikiwake.engine import Engine
 from kikiwake.engine import engine as set_up
 from kikiwake.errors import KikiwakeError
 from kikiwake.files import text_hash
+from kikiwake.judging import judge_of
 from kikiwake.parallel import progress
 from kikiwake.prediction._onnx import exported_network
 from kikiwake.prediction._pool import START_METHOD, Pool
@@ -41,6 +42,8 @@ class Options:
     """How to predict; None takes what the recipe says or, for `workers` and `batch_size`, what is fastest.
 
     `window_seconds`, `hop_seconds`: length of the windows and from the start of one to the next.
+    `frame_seconds`: length of rows that are shorter than a window, for models that judge frames: what
+    overlapping windows say of a row is averaged. By default each window is a row.
     `workers`: processes; 0 does everything in this one, where a decoder that crashes takes it along.
     `batch_size`: windows that the network sees at once. `engine`: "torch", or "onnx" for ONNX Runtime, which
     is often faster on a CPU. `precision`: other than "fp32" is faster on some processors and less exact;
@@ -50,6 +53,7 @@ class Options:
 
     window_seconds: float | None = None
     hop_seconds: float | None = None
+    frame_seconds: float | None = None
     workers: int | None = None
     batch_size: int | None = None
     engine: Literal["torch", "onnx"] = "torch"
@@ -61,6 +65,7 @@ class Options:
         for name, least in (
             ("window_seconds", 1e-3),
             ("hop_seconds", 1e-3),
+            ("frame_seconds", 1e-3),
             ("workers", 0),
             ("batch_size", 1),
         ):
@@ -105,7 +110,7 @@ class Work:
             "precision": self.options.precision,
             "device": self.computer.device.type,
             "separation": self.listener.separates,
-            **asdict(self.cutting),
+            **json.loads(json.dumps(asdict(self.cutting))),
         }
 
     @cached_property
@@ -139,6 +144,7 @@ class Work:
             self.headers,
             sample_rate=self.cutting.sample_rate,
             classes=self.classifier.classes,
+            row=self.cutting.judge.row,
         )
 
     def scores(self, *, skip: int = 0) -> Iterator[list[UnitScores]]:
@@ -175,8 +181,8 @@ class Work:
 
     @cached_property
     def _frames(self) -> int:
-        """Samples of a window that is typical."""
-        return self.cutting.sample_rate if self.cutting.whole else self.cutting.window
+        """Samples that the network typically hears at once."""
+        return self.cutting.sample_rate if self.cutting.whole else self.cutting.judge.heard
 
     @cached_property
     def _exported(self) -> tuple[Path, float]:
@@ -187,9 +193,9 @@ class Work:
     @cached_property
     def _scorer(self) -> Scorer:
         if self.options.engine == "onnx":
-            return OnnxScorer(self.classifier, path=self._exported[0])
+            return OnnxScorer(self.classifier, judge=self.cutting.judge, path=self._exported[0])
         ready = for_prediction(self.classifier, frames=self._frames, computer=self.computer)
-        return TorchScorer(ready, computer=self.computer)
+        return TorchScorer(ready, judge=self.cutting.judge, computer=self.computer)
 
 
 @contextmanager
@@ -232,15 +238,31 @@ def _cutting(run: Run, options: Options, *, on_gpu: bool) -> Cutting:
             where="window_seconds",
             remedy="say how long the windows are",
         )
-    window = window or WHOLE_SECONDS * data.sample_rate
+    if whole and (run.recipe.predict.context_seconds or run.recipe.predict.shifts):
+        raise KikiwakeError(
+            "context and shifts belong to windows, and this model was trained on whole clips",
+            where="window_seconds",
+            remedy="say how long the windows are",
+        )
+    window = max(1, window or WHOLE_SECONDS * data.sample_rate)
     if options.hop_seconds is not None:
         hop = round(options.hop_seconds * data.sample_rate)
+    hop = max(1, hop or window)
+    judge = judge_of(run.recipe, window=window, frame_seconds=options.frame_seconds)
+    if judge.row is not None and hop % judge.row:
+        raise KikiwakeError(
+            f"windows every {hop / data.sample_rate:g} s do not begin where rows of them do",
+            where="frame_seconds",
+            value=options.frame_seconds,
+            remedy="give a part of the hop's length",
+        )
     return Cutting(
         sample_rate=data.sample_rate,
         channels=data.waveform_channels,
-        window=max(1, window),
-        hop=max(1, hop or window),
+        window=window,
+        hop=hop,
         whole=whole,
         pad=data.pad,
         batch_size=options.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH),
+        judge=judge,
     )
