@@ -113,15 +113,20 @@ class Judge:
         return torch.stack(rows, 1)
 
 
-def judge_of(recipe: Recipe, *, window: int, frame_seconds: float | None = None) -> Judge:
+def judge_of(
+    recipe: Recipe, *, window: int, frame_seconds: float | None = None, shifted: bool = True
+) -> Judge:
     """Return how the recipe has windows of `window` samples scored, in rows of `frame_seconds`.
+
+    `shifted`: False hears every window once, whatever the recipe says.
 
     Raises:
         RecipeError: rows are asked for of a network that judges no frames, or do not fill the window.
     """
     section, rate = recipe.predict, recipe.data.sample_rate
-    total = sum(shift.weight for shift in section.shifts)
-    shifts = tuple((round(shift.seconds * rate), shift.weight / total) for shift in section.shifts)
+    moved = section.shifts if shifted else []
+    total = sum(shift.weight for shift in moved)
+    shifts = tuple((round(shift.seconds * rate), shift.weight / total) for shift in moved)
     row = None
     if frame_seconds is not None:
         row = max(1, round(frame_seconds * rate))

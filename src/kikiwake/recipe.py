@@ -244,7 +244,8 @@ class Predict(Section):
     `window_seconds`: null takes the length of the training crop. `hop_seconds`: null takes the window's
     length. `context_seconds`: of sound before and after a window that the network hears too. `framewise`: a
     window's score is the maximum over its own frames, not the network's word on all that it hears. `shifts`:
-    what the network hears is moved by each, and the weighted mean counts; empty hears a window once.
+    what the network hears is moved by each, and the weighted mean counts; empty hears a window once, as
+    validation while training does in any case.
     `aggregate`: how the windows of one clip become its probabilities.
     """
 

@@ -73,9 +73,17 @@ def window_requests(
 
 @torch.no_grad()
 def score_clips(
-    classifier: Classifier, loader: Loader, *, indices: Sequence[int], recipe: Recipe, engine: Engine
+    classifier: Classifier,
+    loader: Loader,
+    *,
+    indices: Sequence[int],
+    recipe: Recipe,
+    engine: Engine,
+    shifted: bool = True,
 ) -> WindowScores:
     """Score every window of the clips `indices`; under `torchrun` the processes share the work.
+
+    `shifted`: False hears every window once, without the recipe's shifts.
 
     Raises:
         AudioError: a recording cannot be read.
@@ -83,7 +91,7 @@ def score_clips(
     window, hop = window_frames(recipe)
     requests, sounding = window_requests(indices, total=loader.dataset.reader.total, window=window, hop=hop)
     starts = [request.start or 0 for request in requests]
-    judge = None if window is None else judge_of(recipe, window=window)
+    judge = None if window is None else judge_of(recipe, window=window, shifted=shifted)
     if judge is not None and not judge.plain:
         requests = [
             request._replace(start=start - judge.margin, frames=judge.stretch)
