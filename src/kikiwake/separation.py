@@ -171,9 +171,9 @@ def fill(
         say(
             "separating %d of %d recordings (%.2f h) into %s: about %s in %s",
             *(len(todo), len(recordings), seconds / 3600, ", ".join(stems.separator.stems)),
-            *(_bytes(expected), stems.folder),
+            *(_bytes(expected), stems.cache.folder),
         )
-        _check_space(stems.folder, expected)
+        _check_space(stems.cache.folder, expected)
     started = time.monotonic()
     longest = max((recordings[path] for path in todo), default=0.0)
     with progress(max(1, round(seconds)), description="separate", unit="s of sound", quiet=quiet) as bar:
@@ -201,7 +201,7 @@ def fill(
     failed = {note.path for note in set_aside if note.kind != "partial"}
     kept = [path for path in recordings if path_text(path) not in failed]
     return SeparateSummary(
-        folder=stems.folder,
+        folder=stems.cache.folder,
         stems=stems.separator.stems,
         made=sum(path_text(path) not in failed for path in todo),
         there=len(recordings) - len(todo) - len(unread),
