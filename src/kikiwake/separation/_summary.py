@@ -1,0 +1,55 @@
+"""What separating came to, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kikiwake.predictions import SetAside
+
+
+@dataclass(frozen=True)
+class SeparateSummary:
+    """What separating came to.
+
+    `made` recordings were separated now, in `elapsed_seconds`; `there` were kept already. `sound_seconds` of
+    the former. `stems` of each. `set_aside`: what could not be separated, or only in part. `size`: bytes of
+    all that is kept of these recordings. `others`: entries of them that other settings made, and stay.
+    """
+
+    folder: Path
+    stems: Sequence[str]
+    made: int
+    there: int
+    sound_seconds: float
+    elapsed_seconds: float
+    size: int
+    others: int
+    set_aside: Sequence[SetAside]
+    quarantine: Path | None = None
+
+    @property
+    def failed(self) -> list[SetAside]:
+        """The recordings of which there are no stems."""
+        return [note for note in self.set_aside if note.kind != "partial"]
+
+    def __str__(self) -> str:
+        lines = [f"{self.made} recordings separated into {', '.join(self.stems)}; {self.there} were there"]
+        if self.made:
+            speed = self.sound_seconds / max(self.elapsed_seconds, 1e-9)
+            lines.append(f"{self.elapsed_seconds:.1f} s, {speed:.1f} times real time")
+        lines.append(f"stems: {spelled_bytes(self.size)} in {self.folder}")
+        if self.others:
+            lines.append(f"note: {self.others} entries of other settings or layouts stay there unused")
+        if self.set_aside:
+            lines.append(f"set aside, wholly or in part: {len(self.set_aside)}")
+            shown = self.set_aside[:5] if self.quarantine is None else ()
+            lines += [f"  {note.path}: {note.reason.splitlines()[0]}" for note in shown]
+            lines += [f"  see {self.quarantine}"] if self.quarantine else []
+        return "\n".join(lines)
+
+
+def spelled_bytes(count: float) -> str:
+    """Spell a size."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
