@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from kikiwake.errors import RecipeError
+from kikiwake.devices import describe_device, find_device
 from kikiwake.recipe import Engine as EngineSection
 
 
@@ -75,11 +75,10 @@ class Engine:
 
     def describe(self) -> str:
         """Say in a line what computes."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         precision = {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.autocast_dtype]
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         many = f", {self.processes} processes" if self.processes > 1 else ""
-        return f"{self.device} ({name}), {precision}{threads}{many}"
+        return f"{describe_device(self.device)}, {precision}{threads}{many}"
 
 
 @contextlib.contextmanager
@@ -89,7 +88,7 @@ def engine(section: EngineSection) -> Iterator[Engine]:
     Raises:
         RecipeError: the device is not there.
     """
-    device = _device(section.device)
+    device = find_device(section.device, where="engine.device")
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cudnn.deterministic = True
@@ -141,35 +140,9 @@ def _glibc() -> ctypes.CDLL | None:
     return ctypes.CDLL("libc.so.6")
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise RecipeError(
-            f"this device cannot be used: {reason}",
-            where="engine.device",
-            value=name,
-            remedy="use cpu, or auto to take what is there",
-        ) from None
-    return device
-
-
 def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     if precision == "auto":
         if device.type != "cuda":
             return None
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that a device or the host has no memory left for a tensor."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

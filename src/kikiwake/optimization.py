@@ -14,7 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from kikiwake.classifier import Classifier
 from kikiwake.data import Batch
-from kikiwake.engine import Engine, out_of_memory
+from kikiwake.devices import out_of_memory
+from kikiwake.engine import Engine
 from kikiwake.errors import TrainingError
 from kikiwake.losses import loss_function
 from kikiwake.models._output import Output

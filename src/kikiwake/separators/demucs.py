@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from kikiwake.devices import find_device
 from kikiwake.errors import RecipeError
 from kikiwake.separators._demucs_files import read_bag
 
@@ -26,7 +27,7 @@ class Demucs:
         download: fetch from there what is not on this machine yet. Nothing else uses the network.
         segment_seconds: what is separated at once; null for the model's own. Transformers take no more.
         overlap: of one segment with the next, as a share.
-        device: "auto" takes a GPU where there is one.
+        device: "auto" takes a GPU where there is one; under `torchrun` each process has its own.
         batch_size: segments at once.
 
     The stems equal those of Demucs's `apply_model` with `shifts=0` within rounding, each mixed down to one
@@ -64,7 +65,7 @@ class Demucs:
         self.sample_rate, self.channels = int(first.samplerate), int(first.audio_channels)
         self.identity = bag.identity
         self.batch_size = batch_size
-        self.device = _device(device)
+        self.device = find_device(device, where="data.separator.device")
         own = min(float(cast(Any, one).segment) for one in bag.models)
         seconds = segment_seconds or bag.segment_seconds or own
         if seconds > own and any(hasattr(one, "crosstransformer") for one in bag.models):
@@ -97,21 +98,3 @@ class Demucs:
         before = missing // 2
         found: Tensor = model(functional.pad(mixture, (before, missing - before)))
         return found[..., before : before + samples].mean(2).float().cpu()
-
-
-def _device(name: str) -> torch.device:
-    """Return the device of a name.
-
-    Raises:
-        RecipeError: there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise RecipeError(
-            f"this device is not there: {error}", where="data.separator.device", value=name
-        ) from error
-    return device
