@@ -76,6 +76,14 @@ def test_a_worker_that_dies_fails_its_item_alone(how: str) -> None:
     assert [result.value for result in results] == ["A", None, "B", "C", None, "D"]
     assert [result.crashed for result in results] == [False, True, False, False, True, False]
     assert ("exit status 3" if how == "exit" else "signal 9") in results[1].error
+    assert [result.starved for result in results] == [
+        False,
+        how == "kill",
+        False,
+        False,
+        how == "kill",
+        False,
+    ]
     with pytest.raises(KikiwakeError, match="died"):
         results[1].get()
 

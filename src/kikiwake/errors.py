@@ -72,6 +72,10 @@ class TrainingError(KikiwakeError):
     """Training cannot start or cannot go on."""
 
 
+class SeparationError(KikiwakeError):
+    """Recordings cannot be separated, by no fault of theirs: no memory is left, or the separator fails."""
+
+
 class StorageError(KikiwakeError):
     """A file cannot be written: disk full, folder read-only, input/output error."""
 

@@ -35,13 +35,15 @@ class Result(Generic[Value]):
     """What became of one item: its `value`, or the `error` in words.
 
     `crashed`: the process died or ran out of time. `exception`: what the function raised, where it could be
-    brought here; of one that is no KikiwakeError, `error` holds the traceback.
+    brought here; of one that is no KikiwakeError, `error` holds the traceback. `starved`: no memory was left
+    in Python, or the process was killed from outside, as Linux does when memory runs out.
     """
 
     value: Value | None = None
     error: str | None = None
     crashed: bool = False
     exception: Exception | None = None
+    starved: bool = False
 
     def get(self) -> Value:
         """Return the value, or raise what went wrong."""
@@ -170,7 +172,8 @@ def _outcome(future: Future[bytes], timeout_seconds: float | None) -> Result[Val
     except ProcessExpired as error:
         code = error.exitcode
         how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-        return Result(error=f"the process working on it died ({how})", crashed=True)
+        starved = code == -signal.SIGKILL
+        return Result(error=f"the process working on it died ({how})", crashed=True, starved=starved)
     except BrokenProcessPool:
         raise
     except Exception as error:
@@ -196,7 +199,7 @@ def _call(function: Callable[[Item], Value], item: Item) -> Result[Value]:
     except KikiwakeError as error:
         return Result(error=str(error), exception=_sendable(error))
     except MemoryError:
-        return Result(error="needs more memory than it may use")
+        return Result(error="needs more memory than it may use", starved=True)
     except Exception as error:
         return Result(error=traceback.format_exc().rstrip(), exception=_sendable(error))
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import part_files
-from kikiwake.errors import RecipeError, WeightsError
+from kikiwake.errors import RecipeError, SeparationError, WeightsError
 from kikiwake.separators import SpanSeparation
 
 demucs = part_files.import_demucs()
@@ -68,6 +68,30 @@ def test_any_span_is_separated_as_the_whole_is(folder: Path) -> None:
         np.testing.assert_allclose(
             separated(part, mixture, start=start, stop=stop), whole[:, start:stop], atol=1e-6
         )
+
+
+def test_where_memory_runs_out_segments_are_separated_one_by_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixture = noise(4)
+    expected = separated(Demucs(model="tiny", folder=folder), mixture)
+    part = Demucs(model="tiny", folder=folder, batch_size=3)
+    network = part.models[0]
+    forward = network.forward
+    room = [1]
+
+    def limited(heard: torch.Tensor) -> torch.Tensor:
+        if len(heard) > room[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(heard)
+
+    monkeypatch.setattr(network, "forward", limited)
+    np.testing.assert_allclose(separated(part, mixture), expected, atol=1e-6)
+    assert part.batch_size == 1
+    room[0] = 0
+    remedies = r"batch_size: 1, data\.separator\.device: cpu .* data\.separator\.segment_seconds"
+    with pytest.raises(SeparationError, match=rf"out of memory with 1 segment at a time; .*{remedies}"):
+        separated(part, mixture)
 
 
 def test_a_models_own_stems_keep_their_order(folder: Path, tmp_path: Path) -> None:

@@ -7,16 +7,19 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from kikiwake.errors import AudioError, KikiwakeError, StorageError
+from kikiwake.devices import out_of_memory
+from kikiwake.errors import AudioError, KikiwakeError, SeparationError, StorageError
 from kikiwake.manifest import Manifest
-from kikiwake.parallel import map_isolated, progress
+from kikiwake.parallel import Result, map_isolated, progress
 from kikiwake.predictions import SetAside, path_text
 from kikiwake.recipe import Data
 from kikiwake.separation._summary import SeparateSummary, spelled_bytes
-from kikiwake.stems import Stems, identified
+from kikiwake.separators import memory_remedy
+from kikiwake.stems import FEWER_AT_ONCE, Stems, identified
 
 Say = Callable[..., object]
 
@@ -26,6 +29,13 @@ _SECONDS, _SECONDS_A_SECOND = 300.0, 60.0
 """After which time a recording counts as one that hangs: at least, and for each second of sound."""
 _SHARE = 0.6
 """Of 16-bit samples that usually is left when they are packed."""
+
+
+class _Made(NamedTuple):
+    """What was lost of a recording that was separated, and how many segments at once there was memory for."""
+
+    damage: str | None
+    batch_size: int
 
 
 def recordings_of(manifest: Manifest, rows: Iterable[int] | None = None) -> dict[Path, float]:
@@ -46,6 +56,7 @@ def fill(
 
     Raises:
         KikiwakeError: the separator cannot be built.
+        SeparationError: memory runs out, or the separator fails; what was made until then is kept.
         StorageError: the disk cannot take what is expected, or an entry cannot be written.
     """
     data = identified(data)
@@ -74,19 +85,18 @@ def fill(
             initializer=_begin,
             initargs=(data, max(1, _cores() // max(1, workers)) if workers else None),
         )
-        heard = 0.0
+        heard, at_once = 0.0, stems.separator.batch_size
         for path, result in results:
             bar.advance(round(heard + recordings[path]) - round(heard))
             heard += recordings[path]
-            error = result.exception
-            if isinstance(error, KikiwakeError) and not isinstance(error, AudioError):
-                raise error
-            if result.error is not None:
-                kind = "crashed" if result.crashed else "unreadable"
-                reason = error.what if isinstance(error, AudioError) else result.error
-                set_aside.append(SetAside(path_text(path), 0.0, reason, kind))
-            elif result.value:
-                set_aside.append(SetAside(path_text(path), 0.0, result.value, "partial"))
+            if result.value is None:
+                set_aside.append(_failed(path, result, stems=stems, say=say))
+                continue
+            if result.value.damage:
+                set_aside.append(SetAside(path_text(path), 0.0, result.value.damage, "partial"))
+            if result.value.batch_size < at_once:
+                say(FEWER_AT_ONCE, at_once, result.value.batch_size)
+                at_once = result.value.batch_size
     failed = {note.path for note in set_aside if note.kind != "partial"}
     kept = [path for path in recordings if path_text(path) not in failed]
     return SeparateSummary(
@@ -113,6 +123,34 @@ def _missing(stems: Stems, recordings: Iterable[Path]) -> tuple[list[Path], list
         except AudioError as error:
             unread.append(SetAside(path_text(path), 0.0, error.what, "missing"))
     return todo, unread
+
+
+def _failed(path: Path, result: Result[_Made], *, stems: Stems, say: Say) -> SetAside:
+    """Return what is noted of a recording that cannot be read, or makes its decoder crash or hang.
+
+    Raises:
+        KikiwakeError: anything else, for it is not the recording's fault and others would meet it, too.
+    """
+    error = result.exception
+    if isinstance(error, AudioError):
+        return SetAside(path_text(path), 0.0, error.what, "unreadable")
+    if isinstance(error, KikiwakeError):
+        raise error
+    kept = "what is separated already is kept"
+    if result.starved or (error is not None and out_of_memory(error)):
+        raise SeparationError(
+            f"memory ran out: {result.error.splitlines()[-1] if result.error else error}",
+            where=path,
+            remedy=f"{memory_remedy(stems.separator.saves_memory)}; {kept}",
+        ) from error
+    if result.crashed:
+        return SetAside(path_text(path), 0.0, str(result.error), "crashed")
+    say("%s", result.error)  # the traceback
+    raise SeparationError(
+        f"separating failed: {str(result.error).splitlines()[-1]}",
+        where=path,
+        remedy=f"this is not the recording's fault: report it, with what is said above; {kept}",
+    ) from error
 
 
 def _workers(stems: Stems) -> int:
@@ -149,5 +187,6 @@ def _begin(data: Data, threads: int | None) -> None:
     _stems[:] = [Stems(data)]
 
 
-def _make(path: Path) -> str | None:
-    return _stems[0].make(path)
+def _make(path: Path) -> _Made:
+    damage = _stems[0].make(path)
+    return _Made(damage, _stems[0].separator.batch_size)

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from kikiwake.separators._batches import separated
+from kikiwake.separators._separator import Separator
 
 Samples = NDArray[np.float32]
-
-
-class Separator(Protocol):
-    """What a part of the family is, built."""
-
-    stems: Sequence[str]
-    sample_rate: int
-    channels: int
-    window: int
-    hop: int
-    batch_size: int
-    identity: str
-    device: torch.device
-
-    def __call__(self, mixture: Tensor) -> Tensor:
-        """Return the stems of windows. Shape: `[B, C, T]` -> `[B, S, T]`."""
 
 
 class _Window(NamedTuple):
@@ -109,8 +95,8 @@ class SpanSeparation:
         sums = np.zeros(window, np.float32)
         left = 0
         while batch := list(islice(windows, self.separator.batch_size)):
-            separated = self.separator(torch.from_numpy(np.stack([each.mixture for each in batch]))).numpy()
-            for each, found in zip(batch, separated, strict=True):
+            mixtures = torch.from_numpy(np.stack([each.mixture for each in batch]))
+            for each, found in zip(batch, separated(self.separator, mixtures).numpy(), strict=True):
                 shift = (window - each.length) // 2
                 fade = weights[: each.length]
                 stems[:, : each.length] += fade * found[:, shift : shift + each.length]

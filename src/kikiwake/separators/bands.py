@@ -41,6 +41,7 @@ class Bands:
     free: ClassVar[frozenset[str]] = frozenset()
     example: ClassVar[dict[str, Any]] = {}
     channels, batch_size, identity, device = 1, 1, "", torch.device("cpu")
+    saves_memory = ""
 
     def __init__(
         self,

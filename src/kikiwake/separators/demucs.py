@@ -46,6 +46,10 @@ class Demucs:
     stems: ClassVar[tuple[str, ...]] = ("drums", "bass", "other", "vocals")
     free: ClassVar[frozenset[str]] = frozenset({"folder", "download", "device", "batch_size"})
     example: ClassVar[dict[str, Any] | None] = None
+    saves_memory = (
+        "data.separator.batch_size: 1, data.separator.device: cpu or, of a model that is no transformer, a "
+        "shorter data.separator.segment_seconds"
+    )
 
     def __init__(
         self,

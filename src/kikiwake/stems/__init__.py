@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from kikiwake.recipe import Data
 from kikiwake.stems._hearing import Heard, Listener, Mixture, Unseparated
-from kikiwake.stems._stems import Stems
+from kikiwake.stems._stems import FEWER_AT_ONCE, Stems
 
-__all__ = ["Heard", "Listener", "Mixture", "Stems", "Unseparated", "identified", "listener"]
+__all__ = [
+    "FEWER_AT_ONCE",
+    "Heard",
+    "Listener",
+    "Mixture",
+    "Stems",
+    "Unseparated",
+    "identified",
+    "listener",
+]
 
 
 def listener(data: Data, *, separation: bool = True) -> Listener:

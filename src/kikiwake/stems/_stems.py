@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +17,17 @@ from kikiwake.audio import reblocked
 from kikiwake.blocks import BLOCK, BlockFile, DamagedBlocks
 from kikiwake.cache import default_cache_folder, source_key
 from kikiwake.cache import key as cache_key
-from kikiwake.errors import RecipeError, StorageError
+from kikiwake.devices import out_of_memory
+from kikiwake.errors import RecipeError, SeparationError, StorageError
 from kikiwake.recipe import Data
-from kikiwake.separators import Separator
+from kikiwake.separators import Separator, memory_remedy
 from kikiwake.stems._hearing import Heard
 from kikiwake.stems._kept import KeptStems
 from kikiwake.stems._separated import Separated
 
 Samples = NDArray[np.float32]
+
+FEWER_AT_ONCE = "out of memory with %d segments at a time: from now on %d"
 
 _ARITHMETIC = 1
 """Counts up whenever decoding, separating or resampling changes what is kept."""
@@ -56,9 +60,17 @@ class Stems:
     @cached_property
     def separator(self) -> Separator:
         """The part, built when it is first needed."""
-        separator: Separator = components.build(
-            "separators", self.data.separator or {}, where="data.separator", sample_rate=self.sample_rate
-        )
+        try:
+            separator: Separator = components.build(
+                "separators", self.data.separator or {}, where="data.separator", sample_rate=self.sample_rate
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            part = components.part("separators", (self.data.separator or {})["name"])
+            remedy = memory_remedy(part.saves_memory)
+            what = "out of memory when the model is loaded"
+            raise SeparationError(what, where="data.separator", remedy=remedy) from error
         for name in self.names:
             if name not in separator.stems:
                 raise components.unknown("stem", name, separator.stems, where="data.stems")
@@ -213,9 +225,13 @@ class _StemStream:
             else:
                 return
         live = self._stems.separated(self._path, start=start, frames=frames)
+        at_once = live.separator.batch_size
         try:
             yield from live.pieces()
         finally:
+            if live.separator.batch_size < at_once:
+                log = logging.getLogger("kikiwake")
+                log.warning(FEWER_AT_ONCE, at_once, live.separator.batch_size)
             self.damage, self.replaced_samples = live.damage, live.replaced_samples
 
 
