@@ -85,6 +85,7 @@ def test_every_recording_is_separated_once(manifest: Path, tmp_path: Path, worke
     found = separate(manifest, data, workers=workers, say=lambda text, *values: said.append(text % values))
     assert (found.made, found.there, found.failed) == (12, 0, [])
     assert "separating 12 of 12 recordings" in said[0]
+    assert "into drums, bass, other, vocals on cpu (CPU): about " in said[0]
     files = list((tmp_path / "cache").rglob("*.stems"))
     assert len(files) == 12
     assert found.size == sum(file.stat().st_size for file in files)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from kikiwake.devices import out_of_memory
+from kikiwake.devices import describe_device, out_of_memory
 from kikiwake.errors import AudioError, KikiwakeError, SeparationError, StorageError
 from kikiwake.manifest import Manifest
 from kikiwake.parallel import Result, map_isolated, progress
@@ -69,9 +69,9 @@ def fill(
     if todo:
         expected = 2.0 * seconds * data.sample_rate * len(stems.separator.stems) * _SHARE
         say(
-            "separating %d of %d recordings (%.2f h) into %s: about %s in %s",
+            "separating %d of %d recordings (%.2f h) into %s on %s: about %s in %s",
             *(len(todo), len(recordings), seconds / 3600, ", ".join(stems.separator.stems)),
-            *(spelled_bytes(expected), stems.cache.folder),
+            *(describe_device(stems.separator.device), spelled_bytes(expected), stems.cache.folder),
         )
         _check_space(stems.cache.folder, expected)
     started = time.monotonic()

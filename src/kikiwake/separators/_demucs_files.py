@@ -90,7 +90,8 @@ def _model_file(name: str, find: Finder) -> Path:
         "there is no such Demucs model",
         where="data.separator.model",
         value=name,
-        remedy="set data.separator.folder to where it lies, or data.separator.download: true to fetch it",
+        remedy="fetch it with data.separator.download=true (after --separator: -o download=true), or set "
+        "data.separator.folder to where it lies (-o folder=...)",
     )
 
 
