@@ -324,15 +324,15 @@ def test_stems_are_exported_as_they_are_separated(manifest: Path, tmp_path: Path
     written = export_stems(
         [manifest], tmp_path / "out", data, ids=["low_0", "high_1"], stems=["vocals", "bass"]
     )
-    assert [str(path.relative_to(tmp_path / "out")) for path in written] == [
+    assert [str(path.relative_to(tmp_path / "out")) for path in written.files] == [
         "high_1/vocals.wav", "high_1/bass.wav", "low_0/vocals.wav", "low_0/bass.wav"
     ]  # fmt: skip
     everything = export_stems([tmp_path / "tones" / "low_0.wav"], tmp_path / "all", data)
-    stems = [soundfile.read(path, dtype="float32") for path in everything]
+    stems = [soundfile.read(path, dtype="float32") for path in everything.files]
     assert {rate for _, rate in stems} == {8000}
     mixture = audio.load(tmp_path / "tones" / "low_0.wav", sample_rate=8000).waveform[0]
     np.testing.assert_allclose(sum(samples for samples, _ in stems), mixture, atol=1e-5)
-    np.testing.assert_array_equal(soundfile.read(written[3], dtype="float32")[0], stems[1][0])
+    np.testing.assert_array_equal(soundfile.read(written.files[3], dtype="float32")[0], stems[1][0])
     with pytest.raises(RecipeError, match=r"unknown id 'low_9'; did you mean 'low_"):
         export_stems([manifest], tmp_path / "out", data, ids=["low_9"])
 
@@ -347,6 +347,53 @@ def test_recordings_of_one_name_are_exported_side_by_side(manifest: Path, tmp_pa
     assert finished.exit_code == 0, finished.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["low_0", "low_0-2"]
     assert "4 files" in finished.output
+
+
+def test_names_with_numbers_of_their_own_stay_apart(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "tones" / "low_1.wav").rename(tmp_path / "more" / "low_0.wav")
+    (tmp_path / "tones" / "low_2.wav").rename(tmp_path / "more" / "low_0-2.wav")
+    data = separation_settings(separator="bands", sample_rate=8000, cache_folder=tmp_path / "cache")
+    files = [tmp_path / "tones" / "low_0.wav", tmp_path / "more"]
+    found = export_stems(files, tmp_path / "out", data, stems=["bass"])
+    assert len({path.parent.name for path in found.files}) == 3
+
+
+def test_an_export_sets_aside_what_cannot_be_read_and_goes_on(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "tones" / "high_0.wav").write_bytes(b"no sound at all")
+    (tmp_path / "tones" / "low_1.wav").unlink()
+    command = ["export-stems", manifest, "--separator", "bands", "--sample-rate", 8000]
+    command += ["--stems", "bass", "--cache-folder", tmp_path / "cache", "--out", tmp_path / "out"]
+    finished = invoke(*command)
+    assert finished.exit_code == SET_ASIDE, finished.output
+    assert "10 files of 10 recordings\nset aside, wholly or in part: 2\n" in finished.output
+    with (tmp_path / "out" / "stems.quarantine.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(Path(row["path"]).name, row["kind"]) for row in rows] == [
+        ("high_0.wav", "unreadable"), ("low_1.wav", "missing")
+    ]  # fmt: skip
+    assert not (tmp_path / "out" / "high_0").exists()
+    again = invoke(*command, "--ids", "low_0,low_2")
+    assert again.exit_code == 0
+    with (tmp_path / "out" / "stems.quarantine.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == []
+
+
+def test_an_export_takes_settings_on_top_of_a_recipe(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe(manifest, tmp_path / "run")
+    command = ["export-stems", tmp_path / "tones" / "low_0.wav", "--recipe", tmp_path / "run.yaml"]
+    command += ["--out", tmp_path / "out", "--stems", "bass"]
+    finished = invoke(*command, "data.sample_rate=4000")
+    assert finished.exit_code == 0, finished.output
+    assert soundfile.info(tmp_path / "out" / "low_0" / "bass.wav").samplerate == 4000
+    wrong = invoke(*command, "data.sample_rat=4000")
+    assert isinstance(wrong.exception, RecipeError)
+    monkeypatch.chdir(tmp_path / "tones")
+    Path("low_0.wav").rename("take=1.wav")
+    assert invoke(*command, "take=1.wav").exit_code == SET_ASIDE  # for low_0.wav is gone
+    assert (tmp_path / "out" / "take=1" / "bass.wav").exists()
 
 
 def test_settings_come_from_a_recipe_or_from_a_separator(manifest: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -295,7 +296,13 @@ def separate(
 
 @app.command("export-stems")
 def export_stems(
-    files: Annotated[list[Path], typer.Argument(help="Manifests, recordings, or folders of them.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE... [KEY=VALUE]...",
+            help="Manifests, recordings, or folders of them; then settings on top of the recipe's.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The folder for the WAV files: OUT/<recording>/<stem>.wav.")],
     ids: Annotated[
         str | None, typer.Option(metavar="ID[,ID]", help="Of these recordings only: names without suffix.")
@@ -307,20 +314,31 @@ def export_stems(
     sample_rate: StemRate = None,
     cache_folder: CacheFolder = None,
 ) -> None:
-    """Write stems as WAV files, from where they are kept or separated now."""
+    """Write stems as WAV files, from where they are kept or separated now.
+
+    Ends with status 3 where recordings were set aside; OUT/stems.quarantine.csv says why.
+    """
     from kikiwake import separation
 
+    overrides = [text for text in files if _is_override(text)]
     data = separation.separation_settings(
         recipe=recipe,
+        overrides=overrides,
         separator=separator,
         options=_options_of(option),
         sample_rate=sample_rate,
         cache_folder=cache_folder,
     )
-    written = separation.export_stems(
-        files, out, data, ids=_listed(ids) if ids else (), stems=_listed(stems) if stems else None
+    summary = separation.export_stems(
+        [text for text in files if text not in overrides],
+        out,
+        data,
+        ids=_listed(ids) if ids else (),
+        stems=_listed(stems) if stems else None,
     )
-    typer.echo(f"{out}: {len(written)} files")
+    typer.echo(str(summary))
+    if summary.set_aside:
+        raise typer.Exit(SET_ASIDE)
 
 
 @app.command()
@@ -513,6 +531,11 @@ def _options_of(texts: list[str] | None) -> dict[str, Any]:
             raise RecipeError("an option is written key=value", where="--option", value=text)
         options[key] = read_yaml(value, where=f"--option {key}")[0]
     return options
+
+
+def _is_override(text: str) -> bool:
+    """Say whether an argument among files is a setting, such as data.sample_rate=8000, and no file's name."""
+    return re.match(r"[a-z_]+(\.\w+)*=", text) is not None and not Path(text).exists()
 
 
 def _listed(names: str) -> list[str]:

@@ -13,11 +13,12 @@ from kikiwake.predictions import write_quarantine
 from kikiwake.recipe import Data
 from kikiwake.separation._filling import Say, fill, recordings_of
 from kikiwake.separation._settings import separation_settings
-from kikiwake.separation._summary import SeparateSummary
+from kikiwake.separation._summary import SeparateSummary, StemExport
 from kikiwake.separation._wav_files import export_stems
 
 __all__ = [
     "SeparateSummary",
+    "StemExport",
     "export_stems",
     "fill",
     "recordings_of",

@@ -1,4 +1,4 @@
-"""What separating came to, in words."""
+"""What separating and exporting came to, in words."""
 
 from __future__ import annotations
 
@@ -42,12 +42,37 @@ class SeparateSummary:
         lines.append(f"stems: {spelled_bytes(self.size)} in {self.folder}")
         if self.others:
             lines.append(f"note: {self.others} entries of other settings or layouts stay there unused")
-        if self.set_aside:
-            lines.append(f"set aside, wholly or in part: {len(self.set_aside)}")
-            shown = self.set_aside[:5] if self.quarantine is None else ()
-            lines += [f"  {note.path}: {note.reason.splitlines()[0]}" for note in shown]
-            lines += [f"  see {self.quarantine}"] if self.quarantine else []
-        return "\n".join(lines)
+        return "\n".join([*lines, *_set_aside_lines(self.set_aside, self.quarantine)])
+
+
+@dataclass(frozen=True)
+class StemExport:
+    """What an export of stems came to: `files` of `recordings` in `folder`.
+
+    `set_aside`: what could not be read, or only in part; it stands in the list `quarantine`.
+    """
+
+    folder: Path
+    files: Sequence[Path]
+    recordings: int
+    set_aside: Sequence[SetAside]
+    quarantine: Path
+
+    def __str__(self) -> str:
+        written = f"{self.folder}: {len(self.files)} files of {self.recordings} recordings"
+        return "\n".join([written, *_set_aside_lines(self.set_aside, self.quarantine)])
+
+
+def _set_aside_lines(set_aside: Sequence[SetAside], quarantine: Path | None) -> list[str]:
+    """Say what was set aside: where it stands, or the first of it."""
+    if not set_aside:
+        return []
+    shown = set_aside[:5] if quarantine is None else ()
+    return [
+        f"set aside, wholly or in part: {len(set_aside)}",
+        *(f"  {note.path}: {note.reason.splitlines()[0]}" for note in shown),
+        *([f"  see {quarantine}"] if quarantine else []),
+    ]
 
 
 def spelled_bytes(count: float) -> str:

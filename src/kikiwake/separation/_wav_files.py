@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import soundfile
 
 from kikiwake import audio, components
 from kikiwake.blocks import BLOCK
-from kikiwake.errors import KikiwakeError
-from kikiwake.files import replace_atomically
+from kikiwake.errors import AudioError, KikiwakeError
+from kikiwake.files import refuse_to_replace, replace_atomically
 from kikiwake.manifest import Manifest
 from kikiwake.parallel import progress
+from kikiwake.predictions import QUARANTINE_COLUMNS, SetAside, path_text, write_quarantine
 from kikiwake.recipe import Data
 from kikiwake.separation._filling import recordings_of
+from kikiwake.separation._summary import StemExport
 from kikiwake.stems import Stems
 
 PathLike = str | os.PathLike[str]
@@ -30,29 +31,51 @@ def export_stems(
     *,
     ids: Collection[str] = (),
     stems: Sequence[str] | None = None,
-) -> list[Path]:
-    """Write stems as WAV files of 32-bit floats: `OUT/<recording>/<stem>.wav`; return their names.
+) -> StemExport:
+    """Write stems as WAV files of 32-bit floats: `OUT/<recording>/<stem>.wav`.
 
-    `files`: manifests and recordings. `ids`: names of files without their suffixes; empty for all. `stems`:
-    which; None for all that `data` names. What is kept is not separated again, and nothing new is kept.
+    `files`: manifests, recordings and folders. `ids`: names of files without their suffixes; empty for all.
+    `stems`: which; None for all that `data` names. What is kept is not separated again, and nothing new is
+    kept. What cannot be read, or not to its end, stands in `OUT/stems.quarantine.csv`.
 
     Raises:
-        KikiwakeError: no such recording or stem.
-        AudioError: a recording cannot be read.
-        StorageError: a file cannot be written.
+        KikiwakeError: no such recording or stem, or the separator fails.
+        StorageError: a file cannot be written, or one that is no list of ours would be lost.
     """
+    folder = Path(out)
+    quarantine = folder / "stems.quarantine.csv"
+    refuse_to_replace(quarantine, beginnings=[",".join(QUARANTINE_COLUMNS)], is_a="quarantine list")
     recordings = _named(files, ids)
     data = data.model_copy(update={"stems": list(stems)}) if stems is not None else data
     heard = Stems(data)
-    seen: Counter[str] = Counter()
     written: list[Path] = []
+    set_aside: list[SetAside] = []
     with progress(len(recordings), description="export", unit="recordings") as bar:
-        for path in recordings:
-            seen[path.stem] += 1
-            number = f"-{seen[path.stem]}" if seen[path.stem] > 1 else ""
-            written += _write_wavs(heard, path, Path(out) / f"{path.stem}{number}")
+        for path, name in zip(recordings, _folder_names(recordings), strict=True):
+            try:
+                damage = _write_wavs(heard, path, folder / name)
+            except AudioError as error:
+                kind = "unreadable" if path.exists() else "missing"
+                set_aside.append(SetAside(path_text(path), 0.0, error.what, kind))
+            else:
+                written += [folder / name / f"{stem}.wav" for stem in heard.names]
+                set_aside += [SetAside(path_text(path), 0.0, damage, "partial")] if damage else []
             bar.advance()
-    return written
+    if set_aside or quarantine.exists():
+        write_quarantine(quarantine, set_aside)
+    return StemExport(folder, written, len(written) // len(heard.names), set_aside, quarantine)
+
+
+def _folder_names(recordings: Sequence[Path]) -> list[str]:
+    """Return a name for the stems of each recording: its own, with a number where another one has it."""
+    names: dict[str, None] = {}
+    for path in recordings:
+        name, number = path.stem, 1
+        while name in names:
+            number += 1
+            name = f"{path.stem}-{number}"
+        names[name] = None
+    return list(names)
 
 
 def _named(files: Iterable[PathLike], ids: Collection[str]) -> list[Path]:
@@ -74,19 +97,29 @@ def _named(files: Iterable[PathLike], ids: Collection[str]) -> list[Path]:
     return chosen
 
 
-def _write_wavs(heard: Stems, path: Path, folder: Path) -> list[Path]:
-    """Write the stems of one recording, all at once and in flat memory."""
+def _write_wavs(heard: Stems, path: Path, folder: Path) -> str | None:
+    """Write the stems of one recording, all at once and in flat memory; return what was lost of it.
+
+    Raises:
+        AudioError: it cannot be read; nothing is written.
+        StorageError: a file cannot be written.
+    """
     files = [folder / f"{name}.wav" for name in heard.names]
-    with ExitStack() as stack:
-        temporary = [stack.enter_context(replace_atomically(file)) for file in files]
-        sinks = [
-            stack.enter_context(
-                soundfile.SoundFile(file, "w", heard.sample_rate, 1, format="WAV", subtype="FLOAT")
-            )
-            for file in temporary
-        ]
-        with heard.stream(path, block=BLOCK) as stream:
-            for block in stream:
-                for sink, samples in zip(sinks, block, strict=True):
-                    sink.write(samples)
-    return files
+    try:
+        with ExitStack() as stack:
+            temporary = [stack.enter_context(replace_atomically(file)) for file in files]
+            sinks = [
+                stack.enter_context(
+                    soundfile.SoundFile(file, "w", heard.sample_rate, 1, format="WAV", subtype="FLOAT")
+                )
+                for file in temporary
+            ]
+            with heard.stream(path, block=BLOCK) as stream:
+                for block in stream:
+                    for sink, samples in zip(sinks, block, strict=True):
+                        sink.write(samples)
+    except AudioError:
+        with suppress(OSError):  # where there is an older export in it
+            folder.rmdir()
+        raise
+    return stream.damage
