@@ -112,7 +112,8 @@ def test_other_settings_are_another_entry(recording: Path, tmp_path: Path, chang
     stems.make(recording)
     assert other.entry(recording) != stems.entry(recording)
     assert other.kept(recording) is None
-    assert other.others(recording) == [stems.entry(recording)]
+    assert other.old([recording]).others == [stems.entry(recording)]
+    assert other.old([]).others == []
 
 
 def test_an_entry_belongs_to_content_and_not_to_a_name_or_a_choice_of_stems(

@@ -31,7 +31,11 @@ Samples = NDArray[np.float32]
 BLOCK = 1 << 16
 """Samples a channel in a block, but for the last one."""
 
-_MARK = b"kikiwake blocks 1\n"
+LAYOUT = 1
+"""Counts up whenever files are laid out in another way."""
+
+_NAME = b"kikiwake blocks "
+_MARK = _NAME + b"%d\n" % LAYOUT
 _TAIL = struct.Struct("<QQ20s")  # bytes of the table and of the description, and the hash of both
 _ROW = np.dtype([("at", "<u8"), ("upper", "<u4"), ("lower", "<u4"), ("scale", "<f4"), ("check", "<u4")])
 _FULL = 32767
@@ -67,6 +71,17 @@ def write_blocks(path: Path, pieces: Iterable[Samples], *, about: Mapping[str, A
         file.write(table + description)
         file.write(_TAIL.pack(len(table), len(description), _hash(table + description)) + _MARK)
     return frames
+
+
+def layout_of(path: Path) -> int | None:
+    """Return the layout that a file of blocks says it has, None where it is none or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            number = file.read(len(_NAME) + 4).removeprefix(_NAME).partition(b"\n")[0]
+            file.seek(0)
+            return int(number) if file.read(len(_NAME)) == _NAME and number.isdigit() else None
+    except OSError:
+        return None
 
 
 class BlockFile:

@@ -271,6 +271,13 @@ def separate(
     sample_rate: StemRate = None,
     cache_folder: CacheFolder = None,
     workers: Annotated[int | None, typer.Option(help="Processes; 0 for this one.")] = None,
+    prune: Annotated[
+        Literal["outdated", "all"] | None,
+        typer.Option(
+            help="First remove kept stems: those that no recipe can use any more, or also those that other "
+            "settings made of this manifest's recordings."
+        ),
+    ] = None,
 ) -> None:
     """Separate recordings ahead of a training; what is kept is not separated again.
 
@@ -288,7 +295,7 @@ def separate(
         cache_folder=cache_folder,
     )
     with _going_on():
-        summary = separation.separate(manifest, data, workers=workers, say=logger_for(None).info)
+        summary = separation.separate(manifest, data, workers=workers, prune=prune, say=logger_for(None).info)
     typer.echo(str(summary))
     if summary.set_aside:
         raise typer.Exit(SET_ASIDE)

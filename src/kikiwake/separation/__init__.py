@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from kikiwake.engine import Engine
 from kikiwake.errors import AudioError
@@ -13,10 +15,12 @@ from kikiwake.predictions import write_quarantine
 from kikiwake.recipe import Data
 from kikiwake.separation._filling import Say, fill, recordings_of
 from kikiwake.separation._settings import separation_settings
-from kikiwake.separation._summary import SeparateSummary, StemExport
+from kikiwake.separation._summary import NO_ENTRIES, Entries, SeparateSummary, StemExport
 from kikiwake.separation._wav_files import export_stems
+from kikiwake.stems import OldEntries, Stems, identified, remove, size_of
 
 __all__ = [
+    "Entries",
     "SeparateSummary",
     "StemExport",
     "export_stems",
@@ -28,26 +32,53 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
+Prune = Literal["outdated", "all"]
 
 
 def separate(
-    manifest: PathLike, data: Data, *, workers: int | None = None, say: Say = lambda *_: None
+    manifest: PathLike,
+    data: Data,
+    *,
+    workers: int | None = None,
+    prune: Prune | None = None,
+    say: Say = lambda *_: None,
 ) -> SeparateSummary:
     """Separate every recording of a manifest that is not kept yet; interrupted, the same call goes on.
 
     What cannot be separated stands in a list beside the manifest (`clips.stems.quarantine.csv`). `workers`:
-    processes; by default at most four on CPUs and one on a GPU; 0 for this one. `say`: is told, as a logger's
-    `info`, how much there is to do.
+    processes; by default at most four on CPUs and one on a GPU; 0 for this one. `prune`: first remove kept
+    stems: "outdated" ones, of any recording, that no recipe can use any more; or "all" of these and what
+    other settings made of this manifest's recordings. `say`: is told, as a logger's `info`, how much there
+    is to do.
 
     Raises:
         KikiwakeError: the manifest or the separator is wrong.
-        StorageError: the disk cannot take what is expected, or an entry cannot be written.
+        SeparationError: memory runs out, or the separator fails; what was made until then is kept.
+        StorageError: the disk cannot take what is expected, or an entry cannot be written or removed.
     """
     path = Path(manifest)
-    found = fill(data, recordings_of(Manifest.read(path)), workers=workers, say=say)
+    recordings = recordings_of(Manifest.read(path))
+    data = identified(data)
+    removed = _pruned(Stems(data).old(recordings), prune) if prune else NO_ENTRIES
+    found = fill(data, recordings, workers=workers, say=say)
     quarantine = path.with_name(f"{path.stem}.stems.quarantine.csv")
     write_quarantine(quarantine, found.set_aside)
-    return SeparateSummary(**{**vars(found), "quarantine": quarantine})
+    old = Stems(data).old(recordings)
+    return replace(
+        found,
+        quarantine=quarantine,
+        outdated=Entries(len(old.outdated), size_of(old.outdated)),
+        others=Entries(len(old.others), size_of(old.others)),
+        removed=removed,
+    )
+
+
+def _pruned(old: OldEntries, prune: Prune) -> Entries:
+    """Remove old entries, and say what they were."""
+    files = old.outdated if prune == "outdated" else [*old.outdated, *old.others]
+    removed = Entries(len(files), size_of(files))
+    remove(files)
+    return removed
 
 
 def separate_clips(

@@ -59,7 +59,7 @@ def fill(
         SeparationError: memory runs out, or the separator fails; what was made until then is kept.
         StorageError: the disk cannot take what is expected, or an entry cannot be written.
     """
-    data = identified(data)
+    data = data if data.separator_identity is not None else identified(data)
     stems = Stems(data)
     todo, unread = _missing(stems, recordings)
     set_aside = list(unread)
@@ -107,7 +107,6 @@ def fill(
         sound_seconds=seconds,
         elapsed_seconds=time.monotonic() - started,
         size=sum(stems.entry(path).stat().st_size for path in kept),
-        others=sum(len(stems.others(path)) for path in kept),
         set_aside=set_aside,
     )
 

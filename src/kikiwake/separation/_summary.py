@@ -10,12 +10,27 @@ from kikiwake.predictions import SetAside
 
 
 @dataclass(frozen=True)
+class Entries:
+    """How many files of stems there are, and their bytes."""
+
+    count: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.count} entries, {spelled_bytes(self.size)}"
+
+
+NO_ENTRIES = Entries(0, 0)
+
+
+@dataclass(frozen=True)
 class SeparateSummary:
     """What separating came to.
 
     `made` recordings were separated now, in `elapsed_seconds`; `there` were kept already. `sound_seconds` of
     the former. `stems` of each. `set_aside`: what could not be separated, or only in part. `size`: bytes of
-    all that is kept of these recordings. `others`: entries of them that other settings made, and stay.
+    all that is kept of these recordings. `outdated`: entries of any recording that no recipe can use any
+    more; `others`: entries of these recordings that other settings made. `removed`: old entries that were.
     """
 
     folder: Path
@@ -25,9 +40,11 @@ class SeparateSummary:
     sound_seconds: float
     elapsed_seconds: float
     size: int
-    others: int
     set_aside: Sequence[SetAside]
     quarantine: Path | None = None
+    outdated: Entries = NO_ENTRIES
+    others: Entries = NO_ENTRIES
+    removed: Entries = NO_ENTRIES
 
     @property
     def failed(self) -> list[SetAside]:
@@ -40,8 +57,12 @@ class SeparateSummary:
             speed = self.sound_seconds / max(self.elapsed_seconds, 1e-9)
             lines.append(f"{self.elapsed_seconds:.1f} s, {speed:.1f} times real time")
         lines.append(f"stems: {spelled_bytes(self.size)} in {self.folder}")
-        if self.others:
-            lines.append(f"note: {self.others} entries of other settings or layouts stay there unused")
+        if self.removed.count:
+            lines.append(f"removed: {self.removed}")
+        if self.outdated.count:
+            lines.append(f"outdated or damaged: {self.outdated}; --prune outdated removes them")
+        if self.others.count:
+            lines.append(f"of other settings: {self.others}; --prune all removes them, too")
         return "\n".join([*lines, *_set_aside_lines(self.set_aside, self.quarantine)])
 
 

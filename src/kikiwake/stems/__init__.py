@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from kikiwake.recipe import Data
 from kikiwake.stems._hearing import Heard, Listener, Mixture, Unseparated
+from kikiwake.stems._old import OldEntries, remove, size_of
 from kikiwake.stems._stems import FEWER_AT_ONCE, Stems
 
 __all__ = [
@@ -15,10 +16,13 @@ __all__ = [
     "Heard",
     "Listener",
     "Mixture",
+    "OldEntries",
     "Stems",
     "Unseparated",
     "identified",
     "listener",
+    "remove",
+    "size_of",
 ]
 
 

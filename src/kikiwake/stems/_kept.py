@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from kikiwake.audio import reblocked
 from kikiwake.blocks import BLOCK, BlockFile, DamagedBlocks, write_blocks
 from kikiwake.errors import KikiwakeError, StorageError
+from kikiwake.stems._old import ABANDONED_SECONDS
 
 Samples = NDArray[np.float32]
 
 OPEN_FILES = 64
-_ABANDONED_SECONDS = 3600.0
 
 
 class KeptStems:
@@ -33,10 +33,6 @@ class KeptStems:
     def entry(self, source: str, key: str) -> Path:
         """Return where stems are kept: `source` names the recording's content, `key` how it is separated."""
         return self.folder / source[:2] / f"{source}.{key}.stems"
-
-    def others(self, entry: Path) -> list[Path]:
-        """Return the entries of the same recording that other settings made."""
-        return [other for other in entry.parent.glob(f"{entry.name[:40]}.*.stems") if other != entry]
 
     def open(self, entry: Path, *, check: bool = False) -> BlockFile | None:
         """Return an entry's stems, None where there are none.
@@ -78,7 +74,7 @@ class KeptStems:
         """
         for torn in entry.parent.glob(f".{entry.name[:50]}.*.tmp"):
             with suppress(FileNotFoundError):
-                if time.time() - torn.stat().st_mtime > _ABANDONED_SECONDS:
+                if time.time() - torn.stat().st_mtime > ABANDONED_SECONDS:
                     torn.unlink()
         write_blocks(entry, reblocked(pieces, block=BLOCK), about=about)
 

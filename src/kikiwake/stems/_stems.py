@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from kikiwake.blocks import BLOCK, BlockFile, DamagedBlocks
 from kikiwake.cache import default_cache_folder, source_key
 from kikiwake.cache import key as cache_key
 from kikiwake.devices import out_of_memory
-from kikiwake.errors import RecipeError, SeparationError, StorageError
+from kikiwake.errors import AudioError, RecipeError, SeparationError, StorageError
 from kikiwake.recipe import Data
 from kikiwake.separators import Separator, memory_remedy
 from kikiwake.stems._hearing import Heard
 from kikiwake.stems._kept import KeptStems
+from kikiwake.stems._old import OldEntries, old_entries
 from kikiwake.stems._separated import Separated
 
 Samples = NDArray[np.float32]
@@ -107,9 +109,17 @@ class Stems:
         source = source_key(path)
         return self.cache.entry(source, cache_key(source, **self._settings))
 
-    def others(self, path: Path) -> list[Path]:
-        """Return the entries of the same recording that other settings made."""
-        return self.cache.others(self.entry(path))
+    def old(self, recordings: Iterable[Path]) -> OldEntries:
+        """Return what lies beside the entries of recordings; those that cannot be read have none.
+
+        Raises:
+            StorageError: the folder cannot be read.
+        """
+        current: set[Path] = set()
+        for path in recordings:
+            with suppress(AudioError):
+                current.add(self.entry(path))
+        return old_entries(self.cache.folder, current, arithmetic=_ARITHMETIC)
 
     def kept(self, path: Path, *, check: bool = False) -> BlockFile | None:
         """Return a recording's kept stems, None where there are none.
