@@ -111,10 +111,29 @@ def test_what_is_odd_is_told_on_page_and_console(sounds: Path) -> None:
     text = str(found)
     assert text.startswith(f"{sounds}: 12 clips of 2 classes in 12 recordings of 6 groups")
     assert "all 8,000 Hz; all mono; all WAV PCM_24" in text
+    assert "clips by class: <script>alert(1)</script> 6, low & slow 6\n" in text
+    # Of 1.2 s all but the first three frames of 20 ms are silent. A sine of twice full scale is above it for
+    # two thirds of the time: of 600 Hz, whose 3 periods have 40 samples, 26 of 40.
+    silence = "silence 0 to 95 % of the time (median 0), 90 % or more in 1 clip; "
+    assert silence + "clipping 0.00 to 65.00 % of samples (median 0.00), 0.1 % or more in 1 clip\n" in text
     assert "1 clipped" in text
     page = Page(found.page).text
     for words in ("Not read", "Clipped (1)", "Padded (1)", "Shortest", "DC offset +0.1000", "Folds"):
         assert words in page
+
+
+def test_many_classes_are_counted_from_both_ends(tmp_path: Path) -> None:
+    classes = [f"class{number}" for number in range(20)]
+    clips = [
+        Clip(tmp_path / f"{name}-{k}.wav", name, number, None, RATE, RATE)
+        for number, name in enumerate(classes)
+        for k in range(number + 1)
+    ]
+    clips.append(Clip(tmp_path / "a.wav", None, None, None, RATE, RATE))
+    Manifest(clips, classes).write(tmp_path / "clips.csv")
+    text = str(explore(tmp_path / "clips.csv", workers=0, examples=0))
+    expected = "class19 20, class18 19, class17 18, ... class2 3, class1 2, class0 1 (median 10.5)"
+    assert f"\nclips by class: {expected}\n" in text
 
 
 def test_embedded_sounds_and_pictures_decode(sounds: Path) -> None:
@@ -187,6 +206,7 @@ def test_nothing_that_can_be_read_still_makes_a_page(tmp_path: Path) -> None:
     found = explore(tmp_path / "clips.csv", workers=0)
     assert len(found.unreadable) == 3
     assert "not read: 3 clips" in str(found)
+    assert "silence" not in str(found)
     assert "Not read" in Page(found.page).text
 
 

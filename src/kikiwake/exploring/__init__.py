@@ -17,7 +17,7 @@ from kikiwake.exploring._clips import (
 )
 from kikiwake.exploring._confounds import confounds, header_guess, split_shifts
 from kikiwake.exploring._examples import choose, plan, render_all
-from kikiwake.exploring._findings import Findings, overview
+from kikiwake.exploring._findings import Findings, class_counts, overview
 from kikiwake.exploring._oddities import oddities
 from kikiwake.exploring._page import MARK, render_page
 from kikiwake.files import refuse_to_replace, write_text
@@ -126,10 +126,11 @@ def explore(
     )
     write_measurements(table, clips, folder=manifest.absolute().parent)
     write_text(page, render_page(found))
+    first, *rest = overview(found)
     return Exploration(
         page=page,
         table=table,
-        lines=[f"{manifest}: {line}" if not at else line for at, line in enumerate(overview(found))],
+        lines=[f"{manifest}: {first}", *class_counts(found), *rest],
         warnings=warnings,
         odd={one.name: len(one.clips) for one in found.oddities if one.flagged},
         unreadable=[f"{clip.title}: {clip.error}" for clip in found.unreadable],

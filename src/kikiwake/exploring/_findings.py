@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from kikiwake.exploring._clips import UNLABELLED, MeasuredClip, values
 from kikiwake.exploring._confounds import Guess
 from kikiwake.exploring._examples import Example, Plan
-from kikiwake.exploring._oddities import Oddity
+from kikiwake.exploring._oddities import CLIPPED_SHARE, SILENT_SHARE, Oddity
+
+_NAMED = 12
+_AT_EACH_END = 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,32 @@ def overview(found: Findings) -> list[str]:
             f"{_range(values(read, lambda one: one.rms_dbfs), 'dBFS', 1)}; bandwidth "
             f"{_range(values(read, lambda one: one.bandwidth_hz), 'Hz', 0)}"
         )
+        silence = values(read, lambda one: one.silent_share)
+        clipping = values(read, lambda one: one.clipped_share)
+        lines.append(
+            f"silence {_range(100 * silence, '% of the time', 0)}, {_reaching(silence, SILENT_SHARE)}; "
+            f"clipping {_range(100 * clipping, '% of samples', 2)}, {_reaching(clipping, CLIPPED_SHARE)}"
+        )
     return lines
+
+
+def class_counts(found: Findings) -> list[str]:
+    """Return, in a line, how many clips the classes have, the largest first; no line where there are none."""
+    counts = Counter({name: len(clips) for name, clips in found.classes.items() if name != UNLABELLED})
+    if not counts:
+        return []
+    ranked = [f"{name} {count:,}" for name, count in counts.most_common()]
+    if len(ranked) <= _NAMED:
+        return [f"clips by class: {', '.join(ranked)}"]
+    largest, smallest = ", ".join(ranked[:_AT_EACH_END]), ", ".join(ranked[-_AT_EACH_END:])
+    return [f"clips by class: {largest}, ... {smallest} (median {np.median([*counts.values()]):,g})"]
+
+
+def _reaching(shares: NDArray[np.float64], limit: float) -> str:
+    """Say how many clips reach a share from which on they are odd."""
+    count = int((shares >= limit).sum())
+    clips = "no clip" if not count else "1 clip" if count == 1 else f"{count:,} clips"
+    return f"{100 * limit:g} % or more in {clips}"
 
 
 def channels(count: int) -> str:
