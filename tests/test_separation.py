@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,8 +242,6 @@ def test_separating_goes_on_after_a_kill(tmp_path: Path) -> None:
 def test_a_disk_that_is_too_small_is_seen_before_work_begins(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     free = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     with pytest.raises(StorageError, match=r"the stems will take about .* are free"):
@@ -296,6 +295,23 @@ def test_what_is_not_kept_is_predicted_as_what_is(trained: Run, tmp_path: Path) 
     np.testing.assert_array_equal(live.starts, kept.starts)
     mixture = predictor.predict(tmp_path / "long.wav", workers=0, separation=False)
     assert np.abs(mixture.probabilities - live.probabilities).max() > 1e-3
+
+
+def test_a_network_of_stems_is_exported_and_scores_as_torch_does(trained: Run, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    sound = np.concatenate([toys.tone(pitch, seconds=1, seed=1) for pitch in (200, 600, 1600)])
+    soundfile.write(tmp_path / "a.wav", sound, toys.SAMPLE_RATE)
+    predictor = prediction.load(trained)
+    exact = predictor.predict(tmp_path / "a.wav", workers=0)
+    found = predictor.predict(tmp_path / "a.wav", workers=0, engine="onnx")
+    np.testing.assert_allclose(found.probabilities, exact.probabilities, atol=1e-4)
+    shutil.rmtree(trained.folder.parent / "cache" / "stems", ignore_errors=True)
+    found = predictor.predict(tmp_path / "a.wav", workers=0, engine="onnx", precision="int8")
+    assert 0 < np.abs(found.probabilities - exact.probabilities).max() < 0.1
+    # The clips that int8 is calibrated on were separated anew: those of training, and no other.
+    kept = [Stems(trained.recipe.data).kept(clip.path) is not None for clip in trained.manifest]
+    assert kept == [clip.split == "train" for clip in trained.manifest]
 
 
 def test_predictions_of_clips_are_those_of_the_training_code(trained: Run) -> None:

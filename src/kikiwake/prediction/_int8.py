@@ -14,6 +14,7 @@ from kikiwake.errors import AudioError, RunError
 from kikiwake.files import replace_atomically
 from kikiwake.prediction._scorers import open_session
 from kikiwake.run import Run, open_run
+from kikiwake.separation import separate_clips
 
 CALIBRATION_WINDOWS, CHECK_WINDOWS = 48, 16
 LARGEST_ERROR = 0.1
@@ -57,26 +58,51 @@ def quantize(folder: Path, exact: Path, path: Path, frames: int) -> float:
     )
 
 
-def _features(run: Run, *, frames: int) -> np.ndarray:
-    """Return what the network sees of the middles of training clips from all over the manifest."""
-    data, clips = run.recipe.data, run.indices("train")
-    reader = ClipReader(run.manifest, data=data)
+def separate_training_clips(run: Run) -> None:
+    """Separate the clips that int8 is calibrated on, where the run's model hears stems that are not kept.
+
+    Raises:
+        RunError: they cannot be read.
+    """
+    say = logging.getLogger("kikiwake").info
+    try:
+        separate_clips(run.manifest, _calibrated_on(run), data=run.recipe.data, say=say)
+    except AudioError as error:
+        raise _unreadable(run, error) from error
+
+
+def _calibrated_on(run: Run) -> list[int]:
+    """Return training clips from all over the manifest, those that the error is measured on first."""
+    clips = run.indices("train")
     wanted = min(len(clips), CALIBRATION_WINDOWS + CHECK_WINDOWS)
     # Neighbours in a manifest are often of one class: both parts get clips of all.
     chosen = np.array(clips)[np.linspace(0, len(clips) - 1, wanted).round().astype(int)]
     spread = np.argsort(np.arange(wanted) % (1 + CALIBRATION_WINDOWS // CHECK_WINDOWS), kind="stable")
+    rows: list[int] = chosen[spread].tolist()
+    return rows
+
+
+def _unreadable(run: Run, error: AudioError) -> RunError:
+    return RunError(
+        f"int8 is calibrated on training clips, and one cannot be read: {error}",
+        where=run.folder,
+        remedy="bring it back, or use the precision fp32",
+    )
+
+
+def _features(run: Run, *, frames: int) -> np.ndarray:
+    """Return what the network sees of the middles of training clips."""
+    data, clips = run.recipe.data, _calibrated_on(run)
+    reader = ClipReader(run.manifest, data=data)
+    wanted = len(clips)
     waveforms = np.zeros((wanted, data.waveform_channels, frames), np.float32)
     lengths = np.empty(wanted, np.int64)
-    for row, clip in enumerate(chosen[spread].tolist()):
+    for row, clip in enumerate(clips):
         try:
             total = reader.total(clip)
             sound = reader.read(clip, max(0, (total - frames) // 2), min(frames, total))
         except AudioError as error:
-            raise RunError(
-                f"int8 is calibrated on training clips, and one cannot be read: {error}",
-                where=run.folder,
-                remedy="bring it back, or use the precision fp32",
-            ) from error
+            raise _unreadable(run, error) from error
         fill(waveforms[row], sound, pad=data.pad)
         lengths[row] = sound.shape[1] if data.pad == "zero" else frames
     classifier = run.classifier()

@@ -15,7 +15,7 @@ from kikiwake.files import replace_atomically, write_json
 from kikiwake.parallel import map_isolated
 from kikiwake.prediction._folding import fold_batch_norms
 from kikiwake.prediction._int8 import LARGEST_ERROR as LARGEST_INT8_ERROR
-from kikiwake.prediction._int8 import quantize
+from kikiwake.prediction._int8 import quantize, separate_training_clips
 from kikiwake.prediction._scorers import noise, open_session
 from kikiwake.run import Run, open_run
 
@@ -47,6 +47,8 @@ def exported_network(
     path = run.folder / "network.int8.onnx"
     about["onnxruntime"] = module.__version__
     task = (quantize, run.folder, exact, path, frames)
+    if not _is_made(path, about):
+        separate_training_clips(run)
     return path, _made_once(path, about, task, at_most=LARGEST_INT8_ERROR, start_method=start_method)
 
 
@@ -55,9 +57,8 @@ def _made_once(
 ) -> float:
     """Make `path` by a function and its arguments, unless it is there already; return its error."""
     about = path.with_suffix(".onnx.json")
-    known = _read(about)
-    if path.is_file() and {key: known.get(key) for key in wanted} == wanted:
-        return float(known["error"])
+    if _is_made(path, wanted):
+        return float(_read(about)["error"])
     about.unlink(missing_ok=True)
     ((_, result),) = map_isolated(_make, [task], workers=1, start_method=start_method)
     if isinstance(result.exception, KikiwakeError):
@@ -73,6 +74,12 @@ def _made_once(
         )
     write_json(about, {**wanted, "error": result.value})
     return result.value
+
+
+def _is_made(path: Path, wanted: dict[str, Any]) -> bool:
+    """Whether a file is there that was made of what is wanted."""
+    known = _read(path.with_suffix(".onnx.json"))
+    return path.is_file() and {key: known.get(key) for key in wanted} == wanted
 
 
 def _make(task: tuple[Any, ...]) -> float:
