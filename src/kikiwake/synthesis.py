@@ -7,29 +7,23 @@ recordings of one animal would: a source is the group that must not straddle a s
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from kikiwake import audio
+from kikiwake._laying import TRUTH_COLUMNS, Placed, faded, noisy_blocks, refuse_others, write_flac
 from kikiwake._sounds import KINDS, Rng, Waveform, background, between, event, noise, scaled
-from kikiwake.errors import KikiwakeError, ManifestError, StorageError
-from kikiwake.files import replace_atomically, write_text
+from kikiwake.errors import KikiwakeError, ManifestError
 from kikiwake.manifest import Manifest
 from kikiwake.randomness import generator
+from kikiwake.tables import write_table
 
 _TAKES_PER_SOURCE = 4
-_BLOCK_SECONDS = 10
 _NOISE_DB = -45.0
-
-Placed = list[tuple[int, Waveform, str]]
-"""Start in samples, waveform and label of events in a recording."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +79,17 @@ def synthesise(
         for name in KINDS
         for index in range(clips_per_class)
     ]
-    _refuse_others(folder / "clips", {path for path, _, _ in rows})
+    refuse_others(folder / "clips", {path for path, _, _ in rows})
     for path, name, index in rows:
         rng = generator(seed, "clip", name, index)
         sound = event(name, seed=seed, source=index % sources, take=rng, sample_rate=sample_rate)
-        _write_flac(
+        write_flac(
             folder / "clips" / path,
             [_clip(sound, seconds=seconds, sample_rate=sample_rate, rng=rng)],
             sample_rate,
         )
     groups = [(path, name, f"{name}_{index % sources:02d}") for path, name, index in rows]
-    write_text(folder / "clips" / "clips.csv", _csv(("path", "class", "group"), groups))
+    write_table(folder / "clips" / "clips.csv", ("path", "class", "group"), groups)
 
     sounds = _unheard(seed=seed, first_source=sources, sample_rate=sample_rate)
     long = _write_long(folder / "long", sounds, seconds=long_seconds, sample_rate=sample_rate, seed=seed)
@@ -146,7 +140,8 @@ def soundscape(
                 start=round(clip.start_seconds * sample_rate),
                 frames=round(clip.duration_seconds * sample_rate),
             )
-            yield str(clip.label), _faded(heard.waveform[0].astype(np.float64), sample_rate=sample_rate)
+            sound = heard.waveform[0].astype(np.float64)
+            yield str(clip.label), faded(sound, seconds=0.02, sample_rate=sample_rate)
 
     summary = _write_long(folder, sounds(), seconds=long_seconds, sample_rate=sample_rate, seed=seed)
     if not summary.events:
@@ -183,56 +178,26 @@ def _write_long(
 ) -> Summary:
     """Place sounds one after another until the recording is full, and write it with its truth."""
     rng = generator(seed, "long", "timetable")
-    placed: Placed = []
+    placed: list[Placed] = []
     at = round(between(rng, 0.5, 2.0) * sample_rate)
     for label, sound in sounds:
         if at + len(sound) > seconds * sample_rate:
             break
-        placed.append((at, sound, label))
+        placed.append(Placed(at, sound, label))
         at += len(sound) + round(between(rng, 1.0, 4.0) * sample_rate)
     recording, truth = folder / "recording.flac", folder / "truth.csv"
-    _write_flac(
-        recording, _long_blocks(placed, seconds=seconds, sample_rate=sample_rate, seed=seed), sample_rate
+    write_flac(
+        recording,
+        noisy_blocks(placed, seconds=seconds, noise_db=_NOISE_DB, sample_rate=sample_rate, seed=seed),
+        sample_rate,
     )
     times = [
-        (recording.name, f"{start / sample_rate:.4f}", f"{(start + len(sound)) / sample_rate:.4f}", label)
-        for start, sound, label in placed
+        (recording.name, f"{each.start / sample_rate:.4f}", f"{each.end / sample_rate:.4f}", each.label)
+        for each in placed
     ]
-    write_text(truth, _csv(("filename", "start", "end", "label"), times))
+    write_table(truth, TRUTH_COLUMNS, times)
     classes = tuple(sorted({label for _, _, label in placed}))
     return Summary(recording=recording, truth=truth, events=len(placed), classes=classes)
-
-
-def _long_blocks(placed: Placed, *, seconds: float, sample_rate: int, seed: int) -> Iterator[Waveform]:
-    """Yield the recording 10 s at a time: events over noise that is cross-faded from block to block."""
-    block, total = _BLOCK_SECONDS * sample_rate, round(seconds * sample_rate)
-    spectrum = background(generator(seed, "long", "background"))
-    # sin² + cos² = 1: independent noises so weighted keep their power through the fade.
-    fade = np.sin(np.pi * (np.arange(2 * block) + 0.5) / (2 * block))
-
-    def faded_noise(number: int) -> Waveform:
-        rng = generator(seed, "long", "noise", number)
-        return noise(2 * block, spectrum, rng, sample_rate=sample_rate) * fade
-
-    before = faded_noise(0)
-    for number, first in enumerate(range(0, total, block)):
-        after = faded_noise(number + 1)
-        heard = (before[block:] + after[:block]) * 10 ** (_NOISE_DB / 20)
-        for start, sound, _ in placed:
-            begin, end = max(start, first), min(start + len(sound), first + block)
-            if begin < end:
-                heard[begin - first : end - first] += sound[begin - start : end - start]
-        yield heard[: total - first]
-        before = after
-
-
-def _faded(waveform: Waveform, *, sample_rate: int) -> Waveform:
-    """Return a waveform that begins and ends without a click, over 20 ms."""
-    edge = min(round(0.02 * sample_rate), len(waveform) // 2)
-    ramp = np.linspace(0, 1, edge)
-    waveform[:edge] *= ramp
-    waveform[len(waveform) - edge :] *= ramp[::-1]
-    return waveform
 
 
 def _transposed(lists: list[list[int]]) -> Iterator[list[int]]:
@@ -241,41 +206,9 @@ def _transposed(lists: list[list[int]]) -> Iterator[list[int]]:
         yield [entries[place] for entries in lists if place < len(entries)]
 
 
-def _write_flac(path: Path, blocks: Iterable[Waveform], sample_rate: int) -> None:
-    """Write mono blocks as 16-bit FLAC; what exceeds full scale is clipped, as a recorder would."""
-    import soundfile
-
-    with (
-        replace_atomically(path) as temporary,
-        soundfile.SoundFile(
-            temporary, "w", samplerate=sample_rate, channels=1, format="FLAC", subtype="PCM_16"
-        ) as file,
-    ):
-        for block in blocks:
-            file.write(np.clip(block, -1.0, 1.0 - 2**-15))
-
-
-def _csv(header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue()
-
-
 def _check(**numbers: float) -> None:
     """Refuse numbers from which no sound can be made."""
     least = {"clips_per_class": 1, "seconds": 0.5, "sample_rate": 8000, "long_seconds": 1}
     for name, value in numbers.items():
         if not value >= least[name]:
             raise KikiwakeError(f"'{name}' is too small", value=value, remedy=f"give at least {least[name]}")
-
-
-def _refuse_others(folder: Path, own: set[str]) -> None:
-    """Refuse a folder whose sounds would mix with the new ones."""
-    found = sorted(folder.rglob("*.flac"))
-    others = [path for path in found if path.relative_to(folder).as_posix() not in own]
-    if others:
-        raise StorageError(
-            f"{len(others)} other sounds are in this folder, the first is {others[0].name}",
-            where=folder,
-            remedy="choose an empty folder, or remove this one",
-        )
