@@ -22,7 +22,8 @@ FLOORS: dict[int, str] = {
     3: "recipe run classifier judging stems data loader engine checkpoint tracking _recipe_file",
     4: "training fitting stage provenance optimization scoring features separation prediction _stage_clips",
     5: "evaluation crossvalidation comparison drawing exploring ranking exporting submission synthesis"
-    " _scored_clips _fold_processes _sounds _laying _sample_file",
+    " soundscapes _scored_clips _fold_processes _sample_file"
+    " _sounds _laying _timetable _trimming _backgrounds _pools",
     6: "cli __main__",
 }
 """The floors table: every module, or the family folder it lies in. docs/architecture.md says the same."""

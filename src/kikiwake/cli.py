@@ -488,22 +488,95 @@ def parts(
 @app.command()
 def synthesise(
     folder: Annotated[Path, typer.Argument(help="The folder to make.")],
-    clips_per_class: Annotated[int, typer.Option(help="Clips of each class.")] = 30,
-    seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 3.0,
+    clips: Annotated[
+        Path | None,
+        typer.Option(metavar="MANIFEST", help="Make recordings in which clips of this manifest are heard."),
+    ] = None,
+    recordings: Annotated[int | None, typer.Option(help="With --clips: how many; by default 200.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a clip, by default 3; with --clips of a recording, 30.")
+    ] = None,
     sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 22_050,
     seed: Annotated[int, typer.Option(help="Decides every sound.")] = 0,
-    long_seconds: Annotated[float, typer.Option(help="Length of the long recording.")] = 120.0,
+    least_events: Annotated[
+        int | None, typer.Option(help="With --clips: the fewest clips in a recording; by default 1.")
+    ] = None,
+    most_events: Annotated[
+        int | None, typer.Option(help="With --clips: the most clips in a recording; by default 5.")
+    ] = None,
+    lowest_snr_db: Annotated[
+        float | None, typer.Option(help="With --clips: of the faintest event above the noise; by default 0.")
+    ] = None,
+    highest_snr_db: Annotated[
+        float | None, typer.Option(help="With --clips: of the loudest event above the noise; by default 20.")
+    ] = None,
+    overlap: Annotated[
+        bool | None,
+        typer.Option(
+            "--overlap/--no-overlap", help="With --clips: whether two classes may overlap; by default yes."
+        ),
+    ] = None,
+    noise: Annotated[
+        Path | None, typer.Option(help="With --clips: a folder of recordings to lay them over.")
+    ] = None,
+    trim_db: Annotated[
+        float | None,
+        typer.Option(help="With --clips: what is so far below a clip's loudest is silence; by default 30."),
+    ] = None,
+    split_gap_seconds: Annotated[
+        float | None, typer.Option(help="With --clips: a longer silence parts two events; by default 0.5.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="With --clips: made where the manifest has none; by default 5.")
+    ] = None,
+    groups_per_fold: Annotated[
+        int | None, typer.Option(help="With --clips: the clips of a fold are dealt to so many; by default 4.")
+    ] = None,
+    clips_per_class: Annotated[
+        int | None, typer.Option(help="Without --clips: clips of each class; by default 30.")
+    ] = None,
+    long_seconds: Annotated[
+        float | None, typer.Option(help="Without --clips: length of the long recording; by default 120.")
+    ] = None,
 ) -> None:
-    """Make a small set of sounds with known truth, and a long recording with known events."""
-    from kikiwake import synthesis
+    """Make sounds with known truth: clips and a long recording, or a set of recordings from your own clips.
 
-    summary = synthesis.synthesise(
-        folder,
-        clips_per_class=clips_per_class,
-        seconds=seconds,
-        sample_rate=sample_rate,
-        seed=seed,
-        long_seconds=long_seconds,
+    With --clips each recording holds clips of one fold over noise, at known times and ratios to it: truth.csv
+    says what is heard when, clips.csv what is heard at all, for `kikiwake prepare FOLDER --dataset table`.
+    """
+    from kikiwake import soundscapes, synthesis
+    from kikiwake.errors import KikiwakeError
+    from kikiwake.manifest import Manifest
+
+    of_sets: dict[str, Any] = {
+        "recordings": recordings,
+        "least_events": least_events,
+        "most_events": most_events,
+        "lowest_snr_db": lowest_snr_db,
+        "highest_snr_db": highest_snr_db,
+        "overlap": overlap,
+        "noise": noise,
+        "trim_db": trim_db,
+        "split_gap_seconds": split_gap_seconds,
+        "folds": folds,
+        "groups_per_fold": groups_per_fold,
+    }
+    of_clips: dict[str, Any] = {"clips_per_class": clips_per_class, "long_seconds": long_seconds}
+    own, other = (of_clips, of_sets) if clips is None else (of_sets, of_clips)
+    for name, value in other.items():
+        if value is not None:
+            raise KikiwakeError(
+                "has no meaning " + ("without --clips" if clips is None else "with --clips"),
+                where=f"--{name.replace('_', '-')}",
+                remedy="leave it out",
+            )
+    chosen = {name: value for name, value in {**own, "seconds": seconds}.items() if value is not None}
+    summary = (
+        synthesis.synthesise(folder, sample_rate=sample_rate, seed=seed, **chosen)
+        if clips is None
+        else soundscapes.synthesise_set(
+            Manifest.read(clips), folder, sample_rate=sample_rate, seed=seed, **chosen
+        )
     )
     typer.echo(str(summary))
 
@@ -516,7 +589,7 @@ def soundscape(
     seed: Annotated[int, typer.Option(help="Decides order and noise.")] = 0,
     long_seconds: Annotated[float, typer.Option(help="Length of the recording.")] = 120.0,
 ) -> None:
-    """Lay clips into a long recording with known truth."""
+    """Lay clips one after another into one long recording with known truth."""
     from kikiwake import synthesis
     from kikiwake.manifest import Manifest
 

@@ -106,10 +106,11 @@ def _choose_table(tree: Tree, name: str | None) -> Path:
 
 
 def _is_own(path: Path) -> bool:
-    """Say whether a table is what kikiwake itself wrote on an earlier day."""
+    """Say whether a table is what kikiwake itself wrote: a manifest, a quarantine list, or a set's truth."""
     with path.open("rb") as file:
         header = file.readline()
-    return header.startswith((",".join(REQUIRED).encode(), b"path,offset_seconds,kind,reason"))
+    own = ",".join(REQUIRED), "path,offset_seconds,kind,reason", "filename,start,end,label,snr_db"
+    return header.startswith(tuple(beginning.encode() for beginning in own))
 
 
 def _choose_column(table: tables.Table, use: str, name: str | None, problems: Problems) -> str:
