@@ -22,7 +22,7 @@ FLOORS: dict[int, str] = {
     3: "recipe run classifier judging stems data loader engine checkpoint tracking _recipe_file",
     4: "training fitting stage provenance optimization scoring features separation prediction _stage_clips",
     5: "evaluation crossvalidation comparison drawing exploring ranking exporting submission synthesis"
-    " soundscapes _scored_clips _fold_processes _sample_file"
+    " soundscapes _scored_clips _score_table _fold_processes _sample_file"
     " _sounds _laying _timetable _trimming _backgrounds _pools",
     6: "cli __main__",
 }

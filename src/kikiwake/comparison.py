@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from kikiwake import figures, metrics
 from kikiwake._bootstrap import Interval, bootstrap_all
+from kikiwake._score_table import aligned, interval, shown
 from kikiwake._scored_clips import COLUMNS, LEVEL, cell
 from kikiwake.errors import RunError
-from kikiwake.evaluation import aligned, evaluate, interval, shown, stored_evaluation
+from kikiwake.evaluation import evaluate, stored_evaluation
 from kikiwake.randomness import generator
 from kikiwake.run import open_run
 from kikiwake.tables import write_table

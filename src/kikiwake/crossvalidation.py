@@ -13,17 +13,15 @@ import numpy as np
 
 from kikiwake import __version__
 from kikiwake._fold_processes import train_apart
+from kikiwake._score_table import aligned, interval, shown
 from kikiwake._scored_clips import LEVEL, ScoredClips
 from kikiwake.checks import check
 from kikiwake.errors import AudioError, ManifestError, RecipeError, RunError, TrainingError
 from kikiwake.evaluation import (
     Evaluation,
-    aligned,
     evaluate,
     group_notes,
-    interval,
     scored_rows,
-    shown,
     stored_evaluation,
     stored_probabilities,
 )

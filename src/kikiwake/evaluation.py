@@ -25,6 +25,7 @@ import torch
 
 from kikiwake import __version__
 from kikiwake._bootstrap import Interval
+from kikiwake._score_table import aligned, interval, shown
 from kikiwake._scored_clips import LEVEL, ScoredClips, read_probabilities
 from kikiwake.data import ClipDataset
 from kikiwake.engine import engine
@@ -269,21 +270,3 @@ def stored_probabilities(run: Run, *, rows: Sequence[int]) -> Any:
     """
     path = run.folder / "evaluation" / "clips.csv"
     return read_probabilities(path, classes=run.manifest.classes, clips=len(rows))
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines whose columns stand below each other."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-
-
-def shown(value: float | None) -> str:
-    """Return a score as people read it."""
-    return "-" if value is None else f"{value:.4f}"
-
-
-def interval(score: Interval) -> str:
-    """Return a score's interval as people read it."""
-    return "-" if score.low is None else f"{shown(score.low)} to {shown(score.high)}"
