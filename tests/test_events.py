@@ -96,3 +96,47 @@ def test_a_threshold_that_is_no_probability_is_refused(threshold: float) -> None
 
 def test_no_windows_make_no_events() -> None:
     assert events_of(table(("a", 0.0, 1.0, 0.9, 0.1)).cut(0, 0)) == []
+
+
+def frames(*owl: float) -> Predictions:
+    """Frames of 0.1 s."""
+    return table(*(("a", index / 10, (index + 1) / 10, value, 0.0) for index, value in enumerate(owl)))
+
+
+def spans(events: list[Event]) -> list[tuple[float, float]]:
+    return [(round(event.start, 6), round(event.end, 6)) for event in events]
+
+
+def test_a_median_takes_single_windows_out_and_fills_single_holes() -> None:
+    heard = frames(0.9, 0.0, 0.0, 0.9, 0.9, 0.0, 0.9, 0.7, 0.0, 0.0)
+    assert spans(events_of(heard)) == [(0.0, 0.1), (0.3, 0.5), (0.6, 0.8)]
+    # Three windows: 0 0 0 .9 .9 .9 .7 .7 0 0, the first from .9 .9 0.
+    medians = events_of(heard, median_seconds=0.3)
+    assert spans(medians) == [(0.0, 0.1), (0.3, 0.8)]
+    assert [event.score for event in medians] == [0.9, 0.9]
+    # 0.4 s are no odd number of windows: five, .9 .9 .9 0 .9 .9 .7 0 0 0, for the first from .9 .9 .9 0 0.
+    assert spans(events_of(heard, median_seconds=0.4)) == [(0.0, 0.3), (0.4, 0.7)]
+    assert events_of(heard, median_seconds=0.4) == events_of(heard, median_seconds=0.5)
+
+
+def test_a_median_over_less_than_three_windows_is_refused() -> None:
+    with pytest.raises(KikiwakeError, match=r"changes nothing: windows begin every 0\.1 s.*more than 0\.1 s"):
+        events_of(frames(0.9, 0.0, 0.9), median_seconds=0.1)
+    assert len(events_of(frames(0.9, 0.0, 0.9), median_seconds=0.15)) == 1  # over three windows
+    assert len(events_of(frames(0.9), median_seconds=0.1)) == 1  # there are no neighbours
+
+
+def test_gaps_are_closed_before_short_events_are_left_out() -> None:
+    heard = frames(0.9, 0.0, 0.8, 0.0, 0.0, 0.7, 0.0, 0.0, 0.0, 0.6, 0.6)
+    assert spans(events_of(heard, gap_seconds=0.1)) == spans(
+        events_of(heard)
+    )  # a gap of 0.1 s is not shorter
+    assert spans(events_of(heard, gap_seconds=0.15)) == [(0.0, 0.3), (0.5, 0.6), (0.9, 1.1)]
+    assert spans(events_of(heard, shortest_seconds=0.2)) == [(0.9, 1.1)]
+    assert spans(events_of(heard, gap_seconds=0.25, shortest_seconds=0.3)) == [(0.0, 0.6)]
+
+
+@pytest.mark.parametrize("name", ["median_seconds", "gap_seconds", "shortest_seconds"])
+def test_negative_lengths_are_refused(name: str) -> None:
+    with pytest.raises(KikiwakeError, match=name):
+        events_of(frames(0.9), **{name: -0.1})
