@@ -376,7 +376,7 @@ def draw(
     predictions: Annotated[Path, typer.Argument(help="A table that `kikiwake predict` wrote.")],
     picture: Annotated[Path, typer.Argument(help="The PNG to write.")],
     truth: Annotated[
-        Path | None, typer.Option(help="CSV with filename, start, end, label: what is truly there.")
+        Path | None, typer.Option(help="CSV with filename, start, end, label, or label files: what is there.")
     ] = None,
 ) -> None:
     """Draw what was heard when, over the spectrogram of a recording."""

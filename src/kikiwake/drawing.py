@@ -10,7 +10,7 @@ import numpy as np
 from kikiwake import audio, figures
 from kikiwake.errors import ManifestError
 from kikiwake.predictions import Predictions
-from kikiwake.tables import Problems, read_table
+from kikiwake.truth import read_truth
 
 Event = tuple[float, float, str]
 
@@ -31,8 +31,7 @@ class Drawing:
 def draw(recording: Path, predictions: Path, picture: Path, *, truth: Path | None = None) -> Drawing:
     """Draw the spectrogram of `recording` and below it, over time, the probability of every class.
 
-    `predictions`: a table of `kikiwake predict`. `truth`: a CSV with the columns filename, start, end (in
-    seconds) and label, whose events are outlined.
+    `predictions`: a table of `kikiwake predict`. `truth`: what `read_truth` reads; its events are outlined.
 
     Raises:
         AudioError: the recording cannot be read.
@@ -44,7 +43,7 @@ def draw(recording: Path, predictions: Path, picture: Path, *, truth: Path | Non
     rows = _rows_of(recording, table, where=predictions)
     starts, ends = table.starts[rows], table.ends[rows]
     probabilities = table.probabilities[rows]
-    events = _events(truth, recording.name) if truth else []
+    events = _events(truth, recording) if truth else []
     figures.predictions_over_time(
         heard.waveform[0],
         heard.sample_rate,
@@ -71,23 +70,11 @@ def _rows_of(recording: Path, table: Predictions, *, where: Path) -> list[int]:
     return [row for row, path in enumerate(table.paths) if path in same]
 
 
-def _events(path: Path, filename: str) -> list[Event]:
+def _events(path: Path, recording: Path) -> list[Event]:
     """Return start, end and label of the events of one recording."""
-    problems = Problems()
-    table = read_table(path, problems=problems)
-    if absent := {"filename", "start", "end", "label"}.difference(table.columns):
-        raise ManifestError(f"the truth lacks the columns {', '.join(sorted(absent))}", where=path)
-    events = []
-    for row in table.rows:
-        try:
-            event = float(row["start"]), float(row["end"]), row["label"]
-        except ValueError:
-            problems.error(row.where, "start or end is no number", "give seconds")
-            continue
-        if row["filename"] == filename:
-            events.append(event)
-    problems.raise_errors(str(path))
-    return events
+    truth = read_truth(path)
+    name = truth.names_of([str(recording)]).get(str(recording))
+    return [(each.start, each.end, each.label) for each in truth.events[name]] if name is not None else []
 
 
 def _over(event: Event, starts: np.ndarray, ends: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

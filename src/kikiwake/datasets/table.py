@@ -16,7 +16,17 @@ from kikiwake.tables import Problems, Row, read_table
 
 USUAL_NAMES = {
     "path": ("path", "filename", "file_name", "file", "filepath", "file_path", "audio", "recording", "fname"),
-    "label": ("label", "class", "category", "class_name", "primary_label", "genre", "species", "target"),
+    "label": (
+        "label",
+        "class",
+        "category",
+        "class_name",
+        "primary_label",
+        "genre",
+        "species",
+        "target",
+        "event_label",
+    ),
     "group": ("group", "src_file", "artist", "recordist", "author", "speaker", "source", "group_id"),
     "fold": ("fold",),
     "split": ("split", "subset", "partition"),
