@@ -412,6 +412,48 @@ def score(
     typer.echo(str(ranking.score(answers, predictions)))
 
 
+@app.command("score-events")
+def score_events(
+    predictions: Annotated[Path, typer.Argument(help="A table that `kikiwake predict` wrote.")],
+    truth: Annotated[
+        Path,
+        typer.Argument(help="CSV with filename, start, end, label; or a folder of label files."),
+    ],
+    threshold: Annotated[float, typer.Option(help="From which probability on a class is heard.")] = _HEARD,
+    collar: Annotated[
+        float, typer.Option(help="How many seconds the beginning and the end of an event may be off.")
+    ] = 0.2,
+    offset_share: Annotated[
+        float, typer.Option(help="The end may be off by this share of the event's length, where it is more.")
+    ] = 0.2,
+    segment: Annotated[float, typer.Option(help="Length of a segment, in seconds.")] = 1.0,
+    median: Annotated[float, typer.Option(help="Take medians over so many seconds first; 0 for none.")] = 0.0,
+    gap: Annotated[float, typer.Option(help="Close gaps shorter than this, in seconds.")] = 0.0,
+    shortest: Annotated[float, typer.Option(help="Leave out events shorter than this, in seconds.")] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="A folder for tables: scores, classes, events.")] = None,
+    replicates: Annotated[
+        int, typer.Option(help="Resamples of recordings behind the intervals; 0 for none.")
+    ] = 1000,
+) -> None:
+    """Score what is heard from when to when: neighbouring windows of a class are joined to events.
+
+    Event scores want each event found from beginning to end; segment scores ask what is heard in each second.
+    """
+    from kikiwake import detection
+
+    settings = detection.Settings(
+        threshold=threshold,
+        collar_seconds=collar,
+        offset_share=offset_share,
+        segment_seconds=segment,
+        median_seconds=median,
+        gap_seconds=gap,
+        shortest_seconds=shortest,
+    )
+    found = detection.score_events(predictions, truth, settings=settings, out=out, replicates=replicates)
+    typer.echo(str(found))
+
+
 @app.command()
 def submit(
     predictions: Annotated[Path, typer.Argument(help="A table that `kikiwake predict` wrote.")],
