@@ -150,6 +150,14 @@ def test_a_pool_hears_other_groups_than_its_neighbours(tmp_path: Path) -> None:
     assert all(not one & other for one, other in combinations(lengths.values(), 2))
 
 
+def test_a_set_of_one_fold_hears_its_clips_only(tones: Manifest, tmp_path: Path) -> None:
+    made = make(tones, tmp_path, fold=2, lowest_snr_db=20, overlap=False)
+    assert {row["fold"] for row in rows_of(made.table)} == {"2"}
+    assert made.folds == 1
+    with pytest.raises(ManifestError, match=r"no such fold \(got 7\); choose one of 1, 2, 3"):
+        make(tones, tmp_path, fold=7)
+
+
 def test_without_folds_they_are_made_and_no_group_straddles_them(tones: Manifest, tmp_path: Path) -> None:
     bare = tones.with_folds([None] * len(tones))
     made = make(bare, tmp_path, folds=2)

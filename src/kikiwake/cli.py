@@ -568,6 +568,7 @@ def synthesise(
     split_gap_seconds: Annotated[
         float | None, typer.Option(help="With --clips: a longer silence parts two events; by default 0.5.")
     ] = None,
+    fold: Annotated[int | None, typer.Option(help="With --clips: take the clips of this fold only.")] = None,
     folds: Annotated[
         int | None, typer.Option(help="With --clips: made where the manifest has none; by default 5.")
     ] = None,
@@ -600,6 +601,7 @@ def synthesise(
         "noise": noise,
         "trim_db": trim_db,
         "split_gap_seconds": split_gap_seconds,
+        "fold": fold,
         "folds": folds,
         "groups_per_fold": groups_per_fold,
     }

@@ -23,7 +23,7 @@ from kikiwake._pools import Pool, pools, usable
 from kikiwake._sounds import Rng, Waveform
 from kikiwake._timetable import Happening, Settings, timetable
 from kikiwake.audio import AudioInfo
-from kikiwake.errors import KikiwakeError
+from kikiwake.errors import KikiwakeError, ManifestError
 from kikiwake.manifest import Manifest
 from kikiwake.randomness import generator
 from kikiwake.tables import write_table
@@ -80,6 +80,7 @@ def synthesise_set(
     noise: Path | None = None,
     trim_db: float = 30.0,
     split_gap_seconds: float = 0.5,
+    fold: int | None = None,
     folds: int = 5,
     groups_per_fold: int = 4,
 ) -> SetSummary:
@@ -103,12 +104,12 @@ def synthesise_set(
 
     A recording takes its clips from one pool, and has the fold and split of it: the groups of each of the
     manifest's folds (`folds` are made where it has none) are dealt to at most `groups_per_fold` pools, and
-    the pool is the recording's group. Folds get recordings in proportion to their clips. The same arguments
-    give the same bytes.
+    the pool is the recording's group. Folds get recordings in proportion to their clips. `fold`: take the
+    clips of this one alone, such as a model was not trained on. The same arguments give the same bytes.
 
     Raises:
         KikiwakeError: a number is out of range.
-        ManifestError: no clip can be used, or its groups lie in several folds.
+        ManifestError: no clip can be used, or its groups lie in several folds, or there is no such fold.
         AudioError: a clip or a recording of noise cannot be read.
         StorageError: `folder` holds other sounds or cannot be written, or `noise` holds none.
     """
@@ -124,6 +125,8 @@ def synthesise_set(
         split_gap_seconds=split_gap_seconds,
     )
     _check(settings, recordings=recordings, groups_per_fold=groups_per_fold)
+    if fold is not None:
+        manifest = _of_fold(manifest, fold)
     sides = pools(manifest, groups_per_fold=groups_per_fold, folds=folds, seed=seed)
     backgrounds = _backgrounds.recordings_in(noise) if noise else []
     names = [f"{number:0{max(4, len(str(recordings - 1)))}d}.flac" for number in range(recordings)]
@@ -155,6 +158,14 @@ def synthesise_set(
         short=short,
         left_out=len(manifest) - len(usable(manifest)),
     )
+
+
+def _of_fold(manifest: Manifest, fold: int) -> Manifest:
+    if fold not in manifest.folds():
+        numbers = ", ".join(map(str, manifest.folds()))
+        remedy = f"choose one of {numbers}" if numbers else "make folds with: kikiwake prepare --folds 5"
+        raise ManifestError("there is no such fold", where="fold", value=fold, remedy=remedy)
+    return manifest.select([row for row, clip in enumerate(manifest) if clip.fold == fold])
 
 
 def _turns(sides: list[list[Pool]], recordings: int) -> Iterator[tuple[int, Pool]]:
