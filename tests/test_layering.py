@@ -20,7 +20,8 @@ FLOORS: dict[int, str] = {
     2: "crops datasets frontends augmentations models schedules separators labelfiles"
     " losses metrics truth event_scores joining figures _bootstrap",
     3: "recipe run classifier judging stems data loader engine checkpoint tracking _recipe_file",
-    4: "training fitting stage provenance optimization scoring features separation prediction _stage_clips",
+    4: "training fitting stage provenance optimization scoring features separation ensembles prediction"
+    " _stage_clips",
     5: "evaluation crossvalidation comparison detection drawing exploring ranking exporting submission"
     " synthesis soundscapes _scored_clips _score_table _fold_processes _sample_file"
     " _sounds _laying _timetable _trimming _backgrounds _pools",

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from kikiwake.classifier import build_classifier
 from kikiwake.data import ClipDataset
 from kikiwake.manifest import Clip, Manifest
 from kikiwake.recipe import Recipe
+from kikiwake.run import Run, open_run, start_run
 
 SAMPLE_RATE = 8000
 STATISTICS = {"name": "statistics", "features": ["log_mel"], "n_fft": 512, "hop_length": 256, "n_mels": 32}
@@ -97,3 +99,19 @@ def toy_dataset(folder: Path, **changes: Any) -> ClipDataset:
     """The tones as a data set of batches."""
     recipe = toy_recipe(write_tones(folder / "tones"), folder / "run", **changes)
     return ClipDataset(Manifest.read(folder / "tones" / "manifest.csv"), data=recipe.data, seed=recipe.seed)
+
+
+def made_up_run(manifest: Path, folder: Path, **changes: Any) -> Run:
+    """A run that counts as trained; such with other seeds say other things."""
+    recipe = toy_recipe(manifest, folder, **{"split": {"test": 0, "validation": None}, **changes})
+    run = start_run(recipe, Manifest.read(manifest))
+    weights = build_classifier(recipe, classes=run.classes).state_dict()
+    bold = {name: 4 * tensor if "weight" in name else tensor for name, tensor in weights.items()}
+    run.write_model(bold, about={})
+    return open_run(folder)
+
+
+def data_at(manifest: Path, rate: int, *, seconds: float = 0.5) -> dict[str, Any]:
+    """The section `data` of a model at another sample rate, or of windows of another length."""
+    crop = {"name": "first", "seconds": seconds}
+    return {"manifest": str(manifest), "sample_rate": rate, "crop": crop, "workers": 0, "cache": False}

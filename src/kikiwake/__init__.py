@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kikiwake.comparison import compare
     from kikiwake.crossvalidation import crossvalidate
     from kikiwake.datasets import prepare
+    from kikiwake.ensembles import ensemble
     from kikiwake.evaluation import evaluate
     from kikiwake.exploring import explore
     from kikiwake.manifest import Clip, Manifest
@@ -31,6 +32,7 @@ _HOMES = {
     "Recipe": "recipe",
     "compare": "comparison",
     "crossvalidate": "crossvalidation",
+    "ensemble": "ensembles",
     "evaluate": "evaluation",
     "explore": "exploring",
     "load": "prediction",
@@ -45,6 +47,7 @@ __all__ = [
     "__version__",
     "compare",
     "crossvalidate",
+    "ensemble",
     "evaluate",
     "explore",
     "load",

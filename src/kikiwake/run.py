@@ -129,6 +129,16 @@ class Run:
         """Whether training has ended."""
         return (self.folder / "model.json").is_file()
 
+    @property
+    def classes(self) -> list[str]:
+        """What the model tells apart."""
+        return self.manifest.classes
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether classes are judged one by one and not against each other."""
+        return self.recipe.multilabel
+
     def indices(self, part: str) -> list[int]:
         """Return the rows of the manifest that are "train", "validation" or "test"."""
         return [index for index, clip in enumerate(self.manifest) if clip.split == part]
@@ -169,11 +179,11 @@ class Run:
         files = [file for file in (self.model_file, self.fitted_file) if file.is_file()]
         return text_hash("".join(map(content_hash, files)))
 
-    def classifier(self) -> Classifier:
-        """Build the trained model.
+    def check_finished(self) -> None:
+        """Refuse a run without a trained model.
 
         Raises:
-            RunError: training has not ended, or the weights belong to another structure.
+            RunError: training has not ended.
         """
         if not self.finished:
             raise RunError(
@@ -181,6 +191,14 @@ class Run:
                 where=self.folder,
                 remedy="run the same `kikiwake train` command again: it goes on where it stopped",
             )
+
+    def classifier(self) -> Classifier:
+        """Build the trained model.
+
+        Raises:
+            RunError: training has not ended, or the weights belong to another structure.
+        """
+        self.check_finished()
         weights = read_weights(self.model_file)
         classifier = build_classifier(self.recipe, classes=self.manifest.classes, saved=weights)
         load_weights(classifier, weights, where=self.model_file)
