@@ -214,6 +214,22 @@ def write_quarantine(path: Path, set_aside: Iterable[SetAside]) -> None:
     write_table(path, QUARANTINE_COLUMNS, rows)
 
 
+def read_quarantine(path: Path) -> list[SetAside]:
+    """Read what `write_quarantine` wrote.
+
+    Raises:
+        ManifestError: it cannot be read, or is no such table.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        if tuple(header) != QUARANTINE_COLUMNS:
+            raise ValueError(f"it does not begin with {', '.join(QUARANTINE_COLUMNS)}")
+        return [SetAside(name, float(offset), reason, kind) for name, offset, reason, kind in rows]
+    except (OSError, ValueError, csv.Error) as error:
+        raise ManifestError(f"not a quarantine list: {error}", where=path) from error
+
+
 def _write_csv(file: TextIO, chunks: Iterable[Predictions], *, classes: Sequence[str]) -> None:
     file.write(",".join(map(quoted, (*COLUMNS, *classes))) + "\n")
     numbers = ",%.6f" * len(classes)

@@ -9,32 +9,43 @@ goes on after an interruption and ends with the same bytes.
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from kikiwake.ensembles import Ensemble, open_model
 from kikiwake.prediction._finished import Finished, PredictSummary
+from kikiwake.prediction._joint import JointRows, Plan, joint_plan
 from kikiwake.prediction._parts import Parts, changed
 from kikiwake.prediction._recordings import find_recordings
 from kikiwake.prediction._work import Options, Precision, Work, prepared
-from kikiwake.predictions import Predictions, join, write_predictions, write_quarantine
-from kikiwake.run import Run, logger_for, open_run
+from kikiwake.predictions import (
+    Predictions,
+    join,
+    read_chunks,
+    read_quarantine,
+    write_predictions,
+    write_quarantine,
+)
+from kikiwake.run import Run, logger_for
 
 __all__ = ["Options", "PredictSummary", "Predictor", "load", "predict"]
 
 PathLike = str | os.PathLike[str]
 
 
-class Predictor:
-    """A trained model, ready for recordings."""
+class Predictor(ABC):
+    """A trained model or an ensemble, ready for recordings.
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.classifier = run.classifier()
-        self.classes = self.classifier.classes
+    `classes`: the names of the columns of probabilities.
+    """
+
+    classes: Sequence[str]
 
     def predict(
         self,
@@ -68,25 +79,125 @@ class Predictor:
             device,
             separation,
         )
-        with prepared(self.run, self.classifier, find_recordings(_listed(files)), options) as work:
+        found = self.scored(find_recordings(_listed(files)), options)
+        for note in found.set_aside:
+            logger_for(None).info("set aside: %s: %s", note.path, note.reason)
+        return found
+
+    @abstractmethod
+    def plan(self, recordings: list[Path], options: Options) -> Plan:
+        """Return how the recordings would be cut, and everything that the scores depend on."""
+
+    @abstractmethod
+    def scored(self, recordings: list[Path], options: Options) -> Predictions:
+        """Return the rows of all windows, and what could not be read."""
+
+    @abstractmethod
+    def write(self, recordings: list[Path], options: Options, finished: Finished) -> PredictSummary:
+        """Write the rows of all windows, unless they are written already."""
+
+
+class RunPredictor(Predictor):
+    """The trained model of one run, ready for recordings."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.classifier = run.classifier()
+        self.classes = self.classifier.classes
+
+    def plan(self, recordings: list[Path], options: Options) -> Plan:
+        """Return how the recordings would be cut, and everything that the scores depend on."""
+        with prepared(self.run, self.classifier, recordings, options) as work:
+            return Plan.of(work)
+
+    def scored(self, recordings: list[Path], options: Options) -> Predictions:
+        """Return the rows of all windows, and what could not be read."""
+        with prepared(self.run, self.classifier, recordings, options) as work:
             rows = work.rows()
             chunks = list(rows(scores for unit in work.scores() for scores in unit))
-        for note in rows.set_aside():
-            logger_for(None).info("set aside: %s: %s", note.path, note.reason)
         return replace(join(chunks, classes=self.classes), set_aside=rows.set_aside())
 
+    def write(self, recordings: list[Path], options: Options, finished: Finished) -> PredictSummary:
+        """Write the rows of all windows, unless they are written already."""
+        started = time.monotonic()
+        with prepared(self.run, self.classifier, recordings, options) as work:
+            if finished.job == work.job and (before := finished.summary()):
+                return before
+            return _written(work, finished, started=started)
 
-def load(run: PathLike | Run) -> Predictor:
-    """Load the trained model of a run directory.
+
+class EnsemblePredictor(Predictor):
+    """The models of an ensemble, ready for recordings; the rows that all of them have are joined."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self.ensemble = ensemble
+        self.members = [load(member) for member in ensemble.members]
+        self.classes = ensemble.classes
+
+    def plan(self, recordings: list[Path], options: Options) -> Plan:
+        """Return how the recordings would be cut, and everything that the scores depend on."""
+        return joint_plan(self.ensemble, [member.plan(recordings, options) for member in self.members])
+
+    def scored(self, recordings: list[Path], options: Options) -> Predictions:
+        """Return the rows of all windows, and what could not be read."""
+        plan = self.plan(recordings, options)
+        found = [member.scored(recordings, options) for member in self.members]
+        rows = JointRows(self.ensemble, recordings, plan.windows)
+        joined = join(list(rows([[one] for one in found])), classes=self.classes)
+        return replace(joined, set_aside=rows.set_aside([one.set_aside for one in found]))
+
+    def write(self, recordings: list[Path], options: Options, finished: Finished) -> PredictSummary:
+        """Write the rows of all windows, unless they are written already.
+
+        Every member's table is finished by itself beside the ensemble's, which are then joined.
+        """
+        started = time.monotonic()
+        plan = self.plan(recordings, options)
+        if finished.job == plan.job and (before := finished.summary()):
+            return before
+        _say_replaced(finished, plan.job)
+        folder = finished.out.with_name(finished.out.name + ".parts")
+        found = []
+        for number, member in enumerate(self.members, start=1):
+            place = self.ensemble.members[number - 1].folder
+            logger_for(None).info("member %d of %d: %s", number, len(self.members), place)
+            found.append(member.write(recordings, options, Finished(folder / f"member{number}.parquet")))
+        rows = JointRows(self.ensemble, recordings, plan.windows)
+        chunks = rows([read_chunks(summary.out) for summary in found])
+        write_predictions(finished.out, chunks, classes=self.classes)
+        set_aside = rows.set_aside([read_quarantine(summary.quarantine) for summary in found])
+        write_quarantine(finished.quarantine, set_aside)
+        errors = [summary.error for summary in found if summary.error is not None]
+        summary = PredictSummary(
+            out=finished.out,
+            quarantine=finished.quarantine,
+            windows=rows.count if plan.windows.row is None else min(summary.windows for summary in found),
+            recordings=rows.recordings,
+            sound_seconds=rows.sound_seconds,
+            quarantined=len({note.path for note in set_aside}),
+            scored=sum(summary.scored for summary in found),
+            elapsed_seconds=time.monotonic() - started,
+            error=max(errors, default=None),
+            namesakes=_namesakes(recordings),
+            models=sum(summary.models for summary in found),
+        )
+        finished.write(plan.job, summary)
+        shutil.rmtree(folder)
+        return summary
+
+
+def load(run: PathLike | Run | Ensemble) -> Predictor:
+    """Load the trained model of a run directory, or those of an ensemble.
 
     Raises:
-        RunError: it is no run directory, or training has not ended.
+        RunError: it is neither, training has not ended, or a member was changed.
     """
-    return Predictor(run if isinstance(run, Run) else open_run(Path(run)))
+    model = run if isinstance(run, Run | Ensemble) else open_model(Path(run))
+    return EnsemblePredictor(model) if isinstance(model, Ensemble) else RunPredictor(model)
 
 
 def predict(
-    run: PathLike | Run,
+    run: PathLike | Run | Ensemble,
     files: PathLike | Iterable[PathLike],
     *,
     out: PathLike,
@@ -102,9 +213,9 @@ def predict(
 ) -> PredictSummary:
     """Score every window of some recordings and write a table, in flat memory; an interrupted one goes on.
 
-    `files`: recordings, folders of them, or patterns. `out`: a .csv or .parquet; beside it come a quarantine
-    (`preds.quarantine.csv`: path, offset_seconds, reason, kind) and a summary (`preds.summary.json`). The
-    other arguments are those of `Options`.
+    `run`: a run or an ensemble. `files`: recordings, folders of them, or patterns. `out`: a .csv or .parquet;
+    beside it come a quarantine (`preds.quarantine.csv`: path, offset_seconds, reason, kind) and a summary
+    (`preds.summary.json`). The other arguments are those of `Options`.
 
     Raises:
         KikiwakeError: nothing is found, an option is wrong, or the model cannot score.
@@ -121,21 +232,14 @@ def predict(
         device,
         separation,
     )
-    started = time.monotonic()
     finished = Finished(Path(out))
-    predictor = load(run)
-    with prepared(predictor.run, predictor.classifier, find_recordings(_listed(files)), options) as work:
-        if finished.job == work.job and (before := finished.summary()):
-            return before
-        return _written(work, finished, started=started)
+    return load(run).write(find_recordings(_listed(files)), options, finished)
 
 
 def _written(work: Work, finished: Finished, *, started: float) -> PredictSummary:
     """Score what is not scored yet and write the files."""
     log = logger_for(None)
-    if finished.job is not None and finished.job != work.job:
-        what = _few(changed(finished.job, work.job))
-        log.info("%s is there already and will be replaced, for it differs in: %s", finished.out, what)
+    _say_replaced(finished, work.job)
     parts = Parts(finished.out.with_name(finished.out.name + ".parts"), work.job)
     if parts.changes:
         log.info("started anew: the interrupted prediction differs in: %s", _few(parts.changes))
@@ -170,6 +274,15 @@ def _written(work: Work, finished: Finished, *, started: float) -> PredictSummar
     finished.write(work.job, summary)
     parts.remove()
     return summary
+
+
+def _say_replaced(finished: Finished, job: Mapping[str, Any]) -> None:
+    """Say that a finished prediction of something else is replaced, if there is one."""
+    if finished.job is not None and finished.job != job:
+        what = _few(changed(finished.job, job))
+        logger_for(None).info(
+            "%s is there already and will be replaced, for it differs in: %s", finished.out, what
+        )
 
 
 def _namesakes(recordings: Sequence[Path]) -> int:

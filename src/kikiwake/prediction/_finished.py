@@ -22,6 +22,7 @@ class PredictSummary:
     the others were there from an interrupted one. `error`: by how much the logits of the chosen engine and
     precision differ from those of torch in fp32, relative to the largest: on training clips for int8, on
     noise otherwise; None for just these. `namesakes`: recordings whose file name another one has, too.
+    `models`: how many have scored every window.
     """
 
     out: Path
@@ -34,6 +35,7 @@ class PredictSummary:
     elapsed_seconds: float
     error: float | None
     namesakes: int = 0
+    models: int = 1
 
     def __str__(self) -> str:
         lines = [
@@ -41,10 +43,12 @@ class PredictSummary:
         ]
         if self.scored:
             speed = self.scored / self.elapsed_seconds
-            times = self.sound_seconds * self.scored / max(1, self.windows) / self.elapsed_seconds
+            share = self.scored / max(1, self.windows) / self.models
+            times = self.sound_seconds * share / self.elapsed_seconds
+            by = f" by {self.models} models" if self.models > 1 else ""
             lines.append(
-                f"{self.scored} windows scored in {_spelled(self.elapsed_seconds)}: {speed:.1f} windows/s, "
-                f"{times:.0f} times real time"
+                f"{self.scored} windows scored{by} in {_spelled(self.elapsed_seconds)}: "
+                f"{speed:.1f} windows/s, {times:.0f} times real time"
             )
         elif self.windows:
             lines.append("all of it was there already; nothing to do")

@@ -121,7 +121,7 @@ def join_scores(scores: Sequence[UnitScores]) -> UnitScores:
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return in words what two jobs do not share."""
     keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
-    said = {"model": "the model", "recordings": "the recordings"}
+    said = {"model": "the model", "recordings": "the recordings", "members": "the models of the ensemble"}
     return [said.get(key) or f"{key}: was {before.get(key)!r}, now {now.get(key)!r}" for key in keys]
 
 
