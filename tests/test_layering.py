@@ -23,7 +23,7 @@ FLOORS: dict[int, str] = {
     4: "training fitting stage provenance optimization scoring features separation ensembles prediction"
     " _stage_clips",
     5: "evaluation crossvalidation comparison detection drawing exploring ranking exporting submission"
-    " synthesis soundscapes _scored_clips _score_table _fold_processes _sample_file"
+    " synthesis soundscapes _scored_clips _held_out _score_table _fold_processes _sample_file"
     " _sounds _laying _timetable _trimming _backgrounds _pools",
     6: "cli __main__",
 }

@@ -23,10 +23,11 @@ from kikiwake import figures, metrics
 from kikiwake._bootstrap import Interval, bootstrap_all
 from kikiwake._score_table import aligned, interval, shown
 from kikiwake._scored_clips import COLUMNS, LEVEL, cell
+from kikiwake.ensembles import RECORD as ENSEMBLE
+from kikiwake.ensembles import open_model
 from kikiwake.errors import RunError
 from kikiwake.evaluation import evaluate, stored_evaluation
 from kikiwake.randomness import generator
-from kikiwake.run import open_run
 from kikiwake.tables import write_table
 
 _SHOWN = ("accuracy", "top_3_accuracy", "macro_f1", "macro_roc_auc", "macro_average_precision", "log_loss")
@@ -38,7 +39,7 @@ _PAIRED = "differences are paired: every resample draws the same whole groups fo
 
 @dataclass(frozen=True)
 class Contender:
-    """A run, or a cross-validation of all folds, with what it says of every clip that it was judged by.
+    """A run, ensemble or cross-validation of all folds, with what it says of the clips that it was judged by.
 
     `keys`: path, start and end of each clip, its class and its fold. `part`: which of a run's clips they are,
     or "out-of-fold". `notes`: what a reader of its scores must know. Shape: targets, probabilities `[N, K]`.
@@ -161,9 +162,9 @@ class Comparison:
 
 
 def compare(runs: Sequence[str | Path], *, out: Path | None = None, replicates: int = 1000) -> Comparison:
-    """Compare run directories or cross-validations by the clips that they were judged by.
+    """Compare run directories, ensembles or cross-validations by the clips that they were judged by.
 
-    A run that is not evaluated yet is evaluated first. `out`: a folder for tables and a picture.
+    What is not evaluated yet is evaluated first. `out`: a folder for tables and a picture.
     `replicates`: resamples of whole groups behind the intervals; 0 leaves them out.
 
     Raises:
@@ -175,7 +176,7 @@ def compare(runs: Sequence[str | Path], *, out: Path | None = None, replicates: 
     folders = [Path(run) for run in runs]
     names = [_name(folder, folders) for folder in folders]
     if len(set(names)) < max(2, len(names)):
-        remedy = "name run directories, or folders of `kikiwake crossval`"
+        remedy = "name run directories, ensembles, or folders of `kikiwake crossval`"
         raise RunError("a comparison needs two runs or more, each once", value=names, remedy=remedy)
     contenders = [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
     for other in contenders[1:]:
@@ -278,7 +279,7 @@ def _scored(
 
 
 def _read(folder: Path, name: str) -> Contender:
-    """Read what a run or a cross-validation said of the clips that were held out.
+    """Read what a run, a cross-validation or an ensemble said of the clips that were held out.
 
     Raises:
         RunError: it is neither, or is not finished.
@@ -288,14 +289,14 @@ def _read(folder: Path, name: str) -> Contender:
         about = {"part": "out-of-fold", "notes": [], **_json(summary)["out_of_fold"]}
         table = folder / "out_of_fold.csv"
     else:
-        if not (folder / "recipe.yaml").is_file():
+        if not any((folder / name).is_file() for name in ("recipe.yaml", ENSEMBLE)):
             raise RunError(
-                "neither a run directory nor a finished cross-validation",
+                "neither a run directory nor a finished cross-validation nor an ensemble",
                 where=folder,
                 remedy="give what `kikiwake train` or `kikiwake crossval` named in its first line",
             )
-        run = open_run(folder)
-        found = stored_evaluation(run) or evaluate(run)
+        model = open_model(folder)
+        found = stored_evaluation(model) or evaluate(model)
         about = {"multilabel": found.multilabel, "part": found.part, "notes": found.notes}
         table = found.folder / "clips.csv"
     try:

@@ -7,6 +7,9 @@ confusion.csv confusion.png       which classes are taken for which
 reliability.csv reliability.png   how often the model is right, by how sure it is
 scores.json                       every score with its interval; written last
 
+An ensemble has all of these but predictions.csv, for its members may cut a clip into other windows each: it
+joins what they say of whole clips.
+
 Multi-label runs have no confusion matrix: a clip may have several classes or none, so that there is no one
 class that another is taken for. Their reliability counts every clip and class, their accuracy is the share of
 clips with every class right, and a class counts as predicted from a probability of a half.
@@ -15,6 +18,7 @@ clips with every class right, and a class counts as predicted from a probability
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +29,17 @@ import torch
 
 from kikiwake import __version__
 from kikiwake._bootstrap import Interval
+from kikiwake._held_out import same_clips
 from kikiwake._score_table import aligned, interval, shown
 from kikiwake._scored_clips import LEVEL, ScoredClips, read_probabilities
 from kikiwake.data import ClipDataset
 from kikiwake.engine import engine
+from kikiwake.ensembles import Ensemble, open_model
 from kikiwake.errors import RunError
 from kikiwake.files import write_json
 from kikiwake.loader import Loader
 from kikiwake.predictions import Predictions
-from kikiwake.run import SPLITS, Run, logger_for, open_run
+from kikiwake.run import SPLITS, Run, logger_for
 from kikiwake.scoring import WindowScores, score_clips
 from kikiwake.separation import separate_clips
 
@@ -45,9 +51,9 @@ FEW_GROUPS = 30
 class Evaluation:
     """What a model is worth on some clips.
 
-    `part`: "test", "validation" or "train" of `run`, or "out-of-fold". `folder`: where tables and pictures
-    are. `scores`: each with its bootstrap interval, clustered by group. `notes`: what a reader of the scores
-    must know. `about`: the settings under which they were reached.
+    `run`: a run's or an ensemble's folder. `part`: "test", "validation" or "train" of it, or "out-of-fold".
+    `folder`: where tables and pictures are. `scores`: each with its bootstrap interval, clustered by group.
+    `notes`: what a reader of the scores must know. `about`: the settings under which they were reached.
     """
 
     run: Path
@@ -94,27 +100,39 @@ class Evaluation:
 
 
 def evaluate(
-    run: str | Path | Run, *, part: str | None = None, out: Path | None = None, replicates: int = 1000
+    run: str | Path | Run | Ensemble,
+    *,
+    part: str | None = None,
+    out: Path | None = None,
+    replicates: int = 1000,
 ) -> Evaluation:
-    """Score a run's clips with its own settings, and write tables and pictures.
+    """Score the clips of a run or an ensemble with its own settings, and write tables and pictures.
 
-    `part`: "test", "validation" or "train"; None takes the test clips where there are any, else those that
-    validate, and notes that these chose the weights. `out`: where to write; None is `<run>/evaluation`, or a
-    folder of the part's name in it for another part than the default one. `replicates`: resamples of whole
-    groups behind the intervals; 0 leaves the intervals out. Single-label clips without a class are left out.
+    The members of an ensemble must hold out the same clips; those that are not evaluated yet are, first, in
+    their own folders. `part`: "test", "validation" or "train"; None takes the test clips where there are any,
+    else those that validate, and notes that these chose the weights. `out`: where to write; None is
+    `<run>/evaluation`, or a folder of the part's name in it for another part than the default one.
+    `replicates`: resamples of whole groups behind the intervals; 0 leaves the intervals out. Single-label
+    clips without a class are left out.
 
     Raises:
-        RunError: training has not ended, or there are no such clips.
+        RunError: training has not ended, there are no such clips, or members hold out different ones.
         AudioError: a recording cannot be read.
         StorageError: a file cannot be written.
     """
     if replicates < 0:
         raise RunError("there cannot be fewer than 0", where="replicates", value=replicates)
-    run = run if isinstance(run, Run) else open_run(run)
-    usual = _usual_part(run)
-    part = part or usual
+    model = run if isinstance(run, Run | Ensemble) else open_model(run)
+    part = part or _usual_part(model)
+    folder = out or _folder(model, part)
+    if isinstance(model, Ensemble):
+        return _evaluate_ensemble(model, part=part, folder=folder, replicates=replicates)
+    return _evaluate_run(model, part=part, folder=folder, replicates=replicates)
+
+
+def _evaluate_run(run: Run, *, part: str, folder: Path, replicates: int) -> Evaluation:
+    """Score a part of a run's clips."""
     rows = scored_rows(run, part=part)
-    folder = out or run.folder / "evaluation" / ("" if part == usual else part)
     log = logger_for(None)
     log.info("evaluating %d %s clips of %s", len(rows), part, run.folder)
     with engine(run.recipe.engine) as computer:
@@ -140,29 +158,99 @@ def evaluate(
             "split": run.recipe.split.model_dump(mode="json"),
             "predict": run.recipe.predict.model_dump(mode="json"),
         }
-        scores = clips.scores(replicates=replicates)
         notes = [*_part_notes(run, part), *_left_out(run, part, rows), *group_notes(clips)]
-        found = Evaluation(
-            run.folder, folder, part, scores, len(rows), clips.group_count, clips.multilabel, notes, about
-        )
+        found = _judged(clips, run, folder, part=part, notes=notes, about=about, replicates=replicates)
         if computer.first:
-            # Without it the folder counts as not evaluated, should this be interrupted.
-            (folder / "scores.json").unlink(missing_ok=True)
-            predictions(run, windows).write(folder / "predictions.csv")
-            clips.write(folder, clips="clips.csv", replicates=replicates)
-            write_json(folder / "scores.json", found.plain())
+            table = predictions(run, windows)
+            _write(found, clips, windows=table, replicates=replicates)
     return found
 
 
-def _usual_part(run: Run) -> str:
+def _evaluate_ensemble(ensemble: Ensemble, *, part: str, folder: Path, replicates: int) -> Evaluation:
+    """Judge an ensemble by what its members say of a part of the clips, which must be the same for all.
+
+    Raises:
+        RunError: they are not, or several processes were started.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError(
+            "an ensemble is not evaluated under torchrun",
+            where=ensemble.folder,
+            remedy="evaluate each member with `torchrun ... evaluate RUN`, and then the ensemble without",
+        )
+    runs = ensemble.runs
+    rows = same_clips(runs, [scored_rows(run, part=part) for run in runs], part=part)
+    said: dict[Path, Any] = {}
+    for run, own in zip(runs, rows, strict=True):
+        if stored_evaluation(run, part=part) is None:
+            _evaluate_run(run, part=part, folder=_folder(run, part), replicates=replicates)
+        stored = stored_probabilities(run, rows=own, part=part)
+        said[run.folder] = stored[np.searchsorted(np.sort(own), own)]  # tables have the manifest's order
+    first = runs[0]
+    joined = ensemble.joined(lambda run: said[run.folder])
+    clips = ScoredClips.of(first.manifest, rows=rows[0], probabilities=joined, recipe=first.recipe)
+    about = {
+        "model": ensemble.model_hash(),
+        "members": [str(run.folder) for run in runs],
+        "by": ensemble.by,
+        "weights": ensemble.weights,
+    }
+    notes = [note for run in runs for note in _part_notes(run, part)]
+    notes = [*dict.fromkeys(notes), *_left_out(first, part, rows[0]), *group_notes(clips)]
+    found = _judged(clips, ensemble, folder, part=part, notes=notes, about=about, replicates=replicates)
+    _write(found, clips, windows=None, replicates=replicates)
+    return found
+
+
+def _judged(
+    clips: ScoredClips,
+    model: Run | Ensemble,
+    folder: Path,
+    *,
+    part: str,
+    notes: Sequence[str],
+    about: Mapping[str, Any],
+    replicates: int,
+) -> Evaluation:
+    """Return the scores of clips, with what a reader must know of them."""
+    return Evaluation(
+        run=model.folder,
+        folder=folder,
+        part=part,
+        scores=clips.scores(replicates=replicates),
+        clips=len(clips.clips),
+        groups=clips.group_count,
+        multilabel=clips.multilabel,
+        notes=notes,
+        about=about,
+    )
+
+
+def _write(found: Evaluation, clips: ScoredClips, *, windows: Predictions | None, replicates: int) -> None:
+    """Write all tables and pictures, and the scores at the end."""
+    # Without it the folder counts as not evaluated, should this be interrupted.
+    (found.folder / "scores.json").unlink(missing_ok=True)
+    if windows is not None:
+        windows.write(found.folder / "predictions.csv")
+    clips.write(found.folder, clips="clips.csv", replicates=replicates)
+    write_json(found.folder / "scores.json", found.plain())
+
+
+def _usual_part(model: Run | Ensemble) -> str:
     """Return the part that speaks for new recordings best: test clips, or failing those validation clips.
 
-    Test clips that are still to be named cannot be judged by.
+    Test clips that are still to be named cannot be judged by. In an ensemble all members must have some.
     """
+    runs = model.runs if isinstance(model, Ensemble) else [model]
     for part in ("test", "validation"):
-        if _judgeable(run, part):
+        if all(_judgeable(run, part) for run in runs):
             return part
     return "test"
+
+
+def _folder(model: Run | Ensemble, part: str | None) -> Path:
+    """Return where the evaluation of a part is, by default of the usual one."""
+    return model.folder / "evaluation" / ("" if part in (None, _usual_part(model)) else str(part))
 
 
 def _judgeable(run: Run, part: str) -> list[int]:
@@ -244,29 +332,31 @@ def group_notes(clips: ScoredClips) -> list[str]:
     return notes
 
 
-def stored_evaluation(run: Run) -> Evaluation | None:
-    """Return the evaluation in a run's directory, or None where there is none of its present model."""
-    folder = run.folder / "evaluation"
+def stored_evaluation(model: Run | Ensemble, *, part: str | None = None) -> Evaluation | None:
+    """Return the evaluation of a part, by default the usual one, that a run's or an ensemble's folder holds.
+
+    None where there is none of its present model.
+    """
+    folder = _folder(model, part)
     try:
         stored = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-        if stored["model"] != run.model_hash():
+        if stored["model"] != model.model_hash():
             return None
-        return Evaluation(
-            run=run.folder,
-            folder=folder,
-            scores={name: Interval(**score) for name, score in stored["scores"].items()},
-            about={name: stored[name] for name in ("model", "windows", "split", "predict")},
-            **{name: stored[name] for name in ("part", "clips", "groups", "multilabel", "notes")},
-        )
+        own = {name: stored.pop(name) for name in ("part", "clips", "groups", "multilabel", "notes")}
+        scores = {name: Interval(**score) for name, score in stored.pop("scores").items()}
+        del stored["kikiwake"]
+        return Evaluation(run=model.folder, folder=folder, scores=scores, about=stored, **own)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def stored_probabilities(run: Run, *, rows: Sequence[int]) -> Any:
-    """Return the probabilities `[N, K]` of the clips in `rows` that `evaluate` wrote for the usual part.
+def stored_probabilities(run: Run, *, rows: Sequence[int], part: str | None = None) -> Any:
+    """Return the probabilities `[N, K]` of the clips in `rows` that `evaluate` wrote for a part.
+
+    `part`: by default the usual one.
 
     Raises:
         RunError: the table is not there, or of other clips.
     """
-    path = run.folder / "evaluation" / "clips.csv"
+    path = _folder(run, part) / "clips.csv"
     return read_probabilities(path, classes=run.manifest.classes, clips=len(rows))
