@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from typer.testing import CliRunner
 
 from kikiwake import prediction as room
+from kikiwake.cli import app
 from kikiwake.ensembles import Ensemble, ensemble
 from kikiwake.errors import KikiwakeError
 from kikiwake.manifest import Clip, Manifest
@@ -305,3 +307,20 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(
     for ending in (".csv", ".quarantine.csv", ".summary.json"):
         assert (tmp_path / f"killed{ending}").read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
     assert not (tmp_path / "killed.csv.parts").exists()
+
+
+def test_the_command_line_makes_and_uses_one(runs: list[Run], recordings: list[Path], tmp_path: Path) -> None:
+    def invoke(*arguments: object) -> Any:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    folders, out = [run.folder for run in runs], tmp_path / "both"
+    made = invoke("ensemble", *folders, "--out", out, "--by", "vote", "--weights", "3,1")
+    assert made.exit_code == 0, made.output
+    assert "2 models joined by weighted vote" in made.output
+    predicted = invoke("predict", out, recordings[0], "--out", tmp_path / "preds.csv", "--workers", 0)
+    assert predicted.exit_code == 0, predicted.output
+    shares = Predictions.read(tmp_path / "preds.csv").probabilities
+    assert set(np.unique(shares).tolist()) <= {0.0, 0.25, 0.75, 1.0}
+    wrong = invoke("ensemble", *folders, "--out", out, "--weights", "3;1")
+    assert isinstance(wrong.exception, KikiwakeError)
+    assert "--weights: must be numbers" in str(wrong.exception)

@@ -26,7 +26,7 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of the recipe's.")
 ]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, or an ensemble.")]
 SeparatorName = Annotated[
     str | None, typer.Option(help="Without a recipe: one of `kikiwake parts separators`.")
 ]
@@ -167,7 +167,8 @@ def crossval(
 @app.command()
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run directories, or folders of crossval.")
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run directories, ensembles, or folders of crossval."),
     ],
     out: Annotated[Path | None, typer.Option(help="A folder for tables and a picture.")] = None,
     replicates: Annotated[
@@ -180,6 +181,27 @@ def compare(
     typer.echo(str(comparison.compare(runs, out=out, replicates=replicates)))
     if out is not None:
         typer.echo(f"tables and picture: {out}")
+
+
+@app.command()
+def ensemble(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run directories, folders of crossval, ensembles.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the ensemble, which is used like a run.")],
+    by: Annotated[
+        Literal["mean", "max", "vote"],
+        typer.Option(help="The mean probability, the largest, or the share of models from a half on."),
+    ] = "mean",
+    weights: Annotated[
+        str | None, typer.Option(metavar="N[,N]", help="One for each RUN; by default all count alike.")
+    ] = None,
+) -> None:
+    """Join trained models into one that predict, evaluate and compare take like a run; nothing is copied."""
+    from kikiwake import ensembles
+
+    shares = None if weights is None else _numbers(weights, where="--weights")
+    typer.echo(str(ensembles.ensemble(runs, out=out, by=by, weights=shares)))
 
 
 @app.command()
@@ -665,6 +687,18 @@ def _is_override(text: str) -> bool:
 def _listed(names: str) -> list[str]:
     """Return the names in a list such as `audacity,raven`, each once."""
     return list(dict.fromkeys(name.strip() for name in names.split(",")))
+
+
+def _numbers(text: str, *, where: str) -> list[float]:
+    """Return the numbers in a list such as `2,1,1`."""
+    from kikiwake.errors import KikiwakeError
+
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError as error:
+        raise KikiwakeError(
+            "must be numbers with commas between", where=where, value=text, remedy="such as 2,1,1"
+        ) from error
 
 
 def _print_version(asked: bool) -> None:
