@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,13 @@ import soundfile
 import torch
 
 from kikiwake import data
+from kikiwake.augmentations.speed import Speed
+from kikiwake.augmentations.waveform import Waveform
 from kikiwake.cache import ArrayCache
 from kikiwake.data import ClipDataset, Request, fill, training_batches, training_requests, windows
 from kikiwake.errors import AudioError
+from kikiwake.frontends.mel import Mel
+from kikiwake.manifest import Clip, Manifest
 from toys import toy_dataset, toy_recipe
 
 
@@ -165,3 +170,40 @@ def test_a_row_is_filled_up_on_both_sides(pad, expected):
     row = np.zeros((1, 8), np.float32)
     fill(row, np.array([[1, 2, 3]], np.float32), pad=pad, before=3)
     assert row[0].tolist() == expected
+
+
+TWICE_AS_FAST = [
+    Speed(slowest=2.0, fastest=2.0, p=1.0),
+    Waveform(transform="TimeStretch", arguments={"min_rate": 2.0, "max_rate": 2.0}, p=1.0),
+]
+
+
+@pytest.mark.parametrize("faster", TWICE_AS_FAST, ids=lambda part: type(part).__name__)
+def test_what_fills_a_faster_clip_up_does_not_shift_its_statistics(tmp_path: Path, faster: Any) -> None:
+    """A tone of 0.5 s and, 20 dB louder, of 0.5 s: half of its levels lie 10 dB below their mean."""
+    rate = 8192
+    tone = np.sin(2 * np.pi * 1000 * np.arange(rate) / rate) * np.repeat([0.05, 0.5], rate // 2)
+    soundfile.write(tmp_path / "tone.wav", tone.astype(np.float32), rate, subtype="FLOAT")
+    clip = Clip(path=tmp_path / "tone.wav", label="tone", class_id=0, fold=0, frames=rate, sr=rate)
+    Manifest([clip], ["tone"]).write(tmp_path / "manifest.csv")
+    settings = {"sample_rate": rate, "cache": False, "crop": {"name": "whole"}}
+    recipe = toy_recipe(tmp_path / "manifest.csv", tmp_path / "run", data=settings)
+    dataset = ClipDataset(Manifest([clip], ["tone"]), data=recipe.data, seed=0, augmentations=[faster])
+    batch = dataset[[Request(0, ("train", 0, 0)), Request(0, start=0, frames=rate)]]
+    assert batch.inputs.shape == (2, 1, rate)
+    assert batch.lengths.tolist() == [rate // 2, rate]
+    front_end = Mel(
+        sample_rate=rate,
+        in_channels=1,
+        n_fft=256,
+        hop_length=256,
+        n_mels=1,
+        padding="none",
+        normalise="standardise_channel",
+    )
+    found, undisturbed = front_end(batch.inputs, lengths=batch.lengths)[:, 0, 0]
+    # 8 frames of 256 samples at each level, 10 dB from their mean: that is the standard deviation, too.
+    assert undisturbed.tolist() == pytest.approx([-1] * 16 + [1] * 16, abs=0.1)
+    assert found[16:].tolist() == [0] * 16
+    inner = [*range(1, 7), *range(9, 15)]  # a stretch blurs where a tone begins and ends
+    assert found[inner].tolist() == pytest.approx([-1] * 6 + [1] * 6, abs=0.1)

@@ -273,12 +273,13 @@ def test_front_ends_treat_every_clip_by_itself(family, name):
 
 @pytest.mark.parametrize("kind", ["noise", "tone", "silence"])
 @pytest.mark.parametrize(("family", "name"), parts("augmentations"))
-def test_augmentations_keep_shape_and_type_and_stay_finite(family, name, kind):
+def test_augmentations_keep_type_and_channels_and_stay_finite(family, name, kind):
     part = build(family, name)
     result = use(family, part, kind)
     if part.level == "waveform":
         assert result.dtype == np.float32
-        assert result.shape == (CHANNELS, SAMPLE_RATE)
+        assert result.shape[0] == CHANNELS
+        assert 1 <= result.shape[1] <= SAMPLE_RATE
         assert np.isfinite(result).all()
         return
     features, *others = result if part.level == "batch" else (result,)

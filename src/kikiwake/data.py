@@ -158,8 +158,9 @@ class ClipDataset(Dataset[Batch]):
     """Makes batches on request, in any process, in any order, always the same.
 
     `augmentations`: parts of level "waveform". `extra`: a stage's extra augmentations; those of level
-    "waveform" are applied here, to the requests that ask for them. A waveform shorter than its window or crop
-    is filled up; whole clips without a set length are filled up to the longest of their batch.
+    "waveform" are applied here, to the requests that ask for them. A waveform that is shorter than its window
+    or crop, or became so, is filled up; whole clips without a set length are filled up to the longest of
+    their batch.
     """
 
     def __init__(

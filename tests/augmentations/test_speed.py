@@ -1,4 +1,4 @@
-"""A clip at another speed: pitch and tempo change together, length stays."""
+"""A clip at another speed: pitch and tempo change together, and it never becomes longer."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ def tone() -> np.ndarray:
 
 
 @pytest.mark.parametrize(("factor", "pitch", "sounding"), [(2.0, 880, RATE // 2), (0.5, 220, RATE)])
-def test_the_pitch_follows_the_speed_and_the_length_stays(factor: float, pitch: float, sounding: int) -> None:
+def test_the_pitch_follows_the_speed_and_nothing_is_filled(
+    factor: float, pitch: float, sounding: int
+) -> None:
     part = Speed(slowest=factor, fastest=factor, p=1.0)
     changed = part(tone(), sample_rate=RATE, rng=np.random.default_rng(0))
-    assert changed.shape == (2, RATE)
+    assert changed.shape == (2, sounding)
     assert changed.dtype == np.float32
-    assert peak_hz(changed[0, :sounding]) == pytest.approx(pitch, abs=2)
+    assert peak_hz(changed[0]) == pytest.approx(pitch, abs=2)
     assert np.allclose(changed[1], 0.5 * changed[0], atol=1e-5)
-    assert not changed[:, sounding + 10 :].any()
 
 
 def test_nothing_changes_out_of_turn() -> None:

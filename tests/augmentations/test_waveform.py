@@ -98,15 +98,38 @@ def test_a_transform_for_mono_alone_is_given_each_channel_with_one_draw(tmp_path
 @pytest.mark.parametrize(
     "waveform", [tones(440.0), tones(440.0, 880.0), np.zeros((1, 4000), "f"), np.ones((1, 1), "f")]
 )
-def test_length_and_type_are_kept_and_the_input_is_untouched(transform, arguments, waveform) -> None:
+def test_no_clip_becomes_longer_and_the_input_is_untouched(transform, arguments, waveform) -> None:
     before = waveform.copy()
     changed = apply(Waveform(transform=transform, arguments=arguments, p=1.0), waveform)
-    assert changed.shape == waveform.shape
+    assert changed.shape[0] == waveform.shape[0]
+    assert 1 <= changed.shape[1] <= waveform.shape[1]
     assert changed.dtype == np.float32
     assert changed.flags.c_contiguous
     assert np.isfinite(changed).all()
     assert not np.shares_memory(changed, waveform)
     np.testing.assert_array_equal(waveform, before)
+
+
+@pytest.mark.parametrize("method", ["signalsmith_stretch", "librosa_phase_vocoder"])
+def test_a_faster_clip_is_shorter_and_a_slower_one_is_cut(method) -> None:
+    waveform = tones(440.0, 880.0)
+    lengths = {}
+    for rate in (0.8, 1.25):
+        arguments = {"min_rate": rate, "max_rate": rate, "method": method}
+        changed = apply(Waveform(transform="TimeStretch", arguments=arguments, p=1.0), waveform)
+        lengths[rate] = changed.shape[1]
+        assert np.abs(changed[:, -500:]).max() > 0.1  # it sounds up to its end
+    assert lengths == {0.8: RATE, 1.25: RATE * 4 // 5}
+    filled = {"min_rate": 1.25, "max_rate": 1.25, "leave_length_unchanged": True}
+    changed = apply(Waveform(transform="TimeStretch", arguments=filled, p=1.0), waveform)
+    assert changed.shape == waveform.shape  # whoever asks for it gets it
+
+
+def test_a_transform_that_leaves_nothing_leaves_the_clip() -> None:
+    augmentation = Waveform(transform="Reverse", p=1.0)
+    augmentation._apply.apply = lambda samples, sample_rate: samples[..., :0]
+    waveform = tones(440.0)
+    assert apply(augmentation, waveform) is waveform
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Augmentations: random changes that leave the label true, at one of three levels.
 
-- `waveform`: one clip `[C, T]` in a loader's worker.
+- `waveform`: one clip `[C, T]` in a loader's worker. A clip that becomes shorter is returned shorter: zeros
+  behind it would count as sound.
 - `spectrogram`: a batch of features `[B, C, F, N]` on the device, each clip by a draw of its own.
 - `batch`: the same with its targets and weights, where clips are mixed with each other.
 

@@ -20,10 +20,9 @@ class Speed:
     `slowest`, `fastest`: factors between which the speed is drawn, evenly on a logarithmic scale.
     `p`: probability that a clip is changed.
 
-    Of a clip that becomes longer, a random stretch of the old length stays; one that becomes shorter is
-    filled with zeros. All channels share one draw.
+    Of a clip that becomes longer, a random stretch of the old length stays. All channels share one draw.
 
-    Shape: `[C, T]` -> same.
+    Shape: `[C, T]` -> `[C, t]`, t <= T.
 
     Raises:
         RecipeError: `slowest` is above `fastest`.
@@ -56,8 +55,6 @@ class Speed:
             return waveform
         factor = math.exp(math.log(self.slowest) + speed * math.log(self.fastest / self.slowest))
         played = resample(waveform, source_rate=round(sample_rate * factor), target_rate=sample_rate)
-        surplus = played.shape[1] - waveform.shape[1]
-        if surplus >= 0:
-            start = int(place * (surplus + 1))
-            return np.ascontiguousarray(played[:, start : start + waveform.shape[1]])
-        return np.pad(played, ((0, 0), (0, -surplus)))
+        surplus = max(0, played.shape[1] - waveform.shape[1])
+        start = int(place * (surplus + 1))
+        return np.ascontiguousarray(played[:, start : start + waveform.shape[1]])

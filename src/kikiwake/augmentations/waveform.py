@@ -28,11 +28,13 @@ class Waveform:
         arguments: its arguments there, without `p`.
         p: probability that a clip is changed. It is drawn here and only here.
 
-    Shape: `[C, T]` -> same: a longer result is cut at the end and a shorter one filled with zeros.
+    Shape: `[C, T]` -> `[C, t]`, t <= T: a longer result is cut at the end, a shorter one stays so, for then
+    it is known how much of a batch is sound. `leave_length_unchanged` of TimeStretch, which would fill it up
+    with zeros, is therefore false unless it is set.
 
     All channels share one draw of the transform's parameters (semitones, gain, place of a mask). Where a
     transform adds noise of its own making, the noise differs from channel to channel, at the same level.
-    A result that is not finite is dropped, and the clip kept as it was.
+    A result that is empty or not finite is dropped, and the clip kept as it was.
 
     Raises:
         RecipeError: no such transform or argument, a value that it refuses, or one that cannot be drawn
@@ -69,9 +71,9 @@ class Waveform:
                 value=self.arguments,
                 remedy="change its arguments or leave it out",
             ) from error
-        if not np.isfinite(changed).all():
+        if not changed.size or not np.isfinite(changed).all():
             return waveform
-        return _fitted(changed, samples=waveform.shape[1])
+        return np.ascontiguousarray(changed[:, : waveform.shape[1]], dtype=np.float32)
 
     def _changed(self, waveform: Waveforms, sample_rate: int) -> Waveforms:
         transform = self._apply
@@ -117,8 +119,10 @@ def _build(name: str, arguments: dict[str, Any]) -> Any:
             )
         if key not in allowed:
             raise components.unknown("argument", key, allowed, where=f"waveform.arguments ({name})")
+    # Zeros that it fills up with would count as sound.
+    lengths = {"leave_length_unchanged": False} if name == "TimeStretch" else {}
     try:
-        transform = found[name](**arguments, p=1.0)
+        transform = found[name](**{**lengths, **arguments}, p=1.0)
     except Exception as error:
         raise RecipeError(
             f"{name} refuses its arguments: {error or type(error).__name__}",
@@ -148,11 +152,3 @@ def _check_exact(name: str, transform: Any) -> None:
 
 def _rooms() -> ModuleType:
     return require("pyroomacoustics", extra="rooms")
-
-
-def _fitted(waveform: Waveforms, *, samples: int) -> Waveforms:
-    """Return the first `samples` samples as contiguous float32, filled with zeros where there are fewer."""
-    missing = samples - waveform.shape[1]
-    if missing > 0:
-        waveform = np.pad(waveform, ((0, 0), (0, missing)))
-    return np.ascontiguousarray(waveform[:, :samples], dtype=np.float32)
