@@ -19,6 +19,7 @@ import part_files
 from kikiwake import components
 from kikiwake.errors import ManifestError
 from kikiwake.events import Event
+from kikiwake.mel_scale import MelBands
 from kikiwake.models._output import Output
 
 SAMPLE_RATE = 16_000
@@ -78,6 +79,7 @@ def build(family: str, name: str, *, in_channels: int | None = None) -> Any:
         in_channels=in_channels,
         num_classes=CLASSES,
         bins=BINS,
+        mel_bands=[MelBands(BINS, 0.0, sample_rate / 2, "slaney")],
     )
     if getattr(made, "fitted", False):
         rows = np.arange(12)

@@ -23,7 +23,7 @@ import pydantic
 
 from kikiwake.errors import RecipeError
 
-SUPPLIED = frozenset({"sample_rate", "in_channels", "num_classes", "bins", "saved"})
+SUPPLIED = frozenset({"sample_rate", "in_channels", "num_classes", "bins", "mel_bands", "saved"})
 """Arguments that the pipeline fills in; a recipe cannot set them."""
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kikiwake import components, metrics, provenance
 from kikiwake._stage_clips import StageClips, stage_clips
@@ -75,8 +75,8 @@ def check_stages(session: Session) -> None:
     """
     for stage in session.recipe.stages:
         keeps_best(stage, validates=bool(session.validation_clips))
-        build_augmentations(session.recipe, stage)
-        build_extra(session.recipe, stage)
+        build_augmentations(session.recipe, stage, session.classifier.frontend)
+        build_extra(session.recipe, stage, session.classifier.frontend)
         clips = stage_clips(session.run, stage)
         if stage.manifest is not None:
             check(clips.manifest, training=clips.own, multilabel=stage.multilabel)
@@ -117,7 +117,7 @@ def keeps_best(stage: Stage, *, validates: bool) -> bool:
     return validates if stage.keep is None else stage.keep == "best"
 
 
-def build_augmentations(recipe: Recipe, stage: Stage) -> list[Any]:
+def build_augmentations(recipe: Recipe, stage: Stage, frontend: nn.Module) -> list[Any]:
     """Build the recipe's augmentations and, after them, the stage's own.
 
     Raises:
@@ -126,10 +126,10 @@ def build_augmentations(recipe: Recipe, stage: Stage) -> list[Any]:
     nodes = [(f"augmentations.{at}", node) for at, node in enumerate(recipe.augmentations)]
     own = f"stages.{stage.name}.augmentations"
     nodes += [(f"{own}.{at}", node) for at, node in enumerate(stage.augmentations)]
-    return _built(recipe, nodes)
+    return _built(recipe, nodes, frontend)
 
 
-def build_extra(recipe: Recipe, stage: Stage) -> list[Any]:
+def build_extra(recipe: Recipe, stage: Stage, frontend: nn.Module) -> list[Any]:
     """Build the augmentations of the stage's extra examples.
 
     Raises:
@@ -139,7 +139,7 @@ def build_extra(recipe: Recipe, stage: Stage) -> list[Any]:
     nodes = [
         (f"{own}.{at}", node) for at, node in enumerate(stage.extra.augmentations if stage.extra else ())
     ]
-    parts = _built(recipe, nodes)
+    parts = _built(recipe, nodes, frontend)
     for (where, node), part in zip(nodes, parts, strict=True):
         if part.level == "batch":
             raise RecipeError(
@@ -151,11 +151,9 @@ def build_extra(recipe: Recipe, stage: Stage) -> list[Any]:
     return parts
 
 
-def _built(recipe: Recipe, nodes: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
-    return [
-        components.build("augmentations", node, where=where, sample_rate=recipe.data.sample_rate)
-        for where, node in nodes
-    ]
+def _built(recipe: Recipe, nodes: Sequence[tuple[str, dict[str, Any]]], frontend: nn.Module) -> list[Any]:
+    supplied = {"sample_rate": recipe.data.sample_rate, "mel_bands": getattr(frontend, "mel_bands", [])}
+    return [components.build("augmentations", node, where=where, **supplied) for where, node in nodes]
 
 
 def run_stage(
@@ -230,9 +228,10 @@ class StageRun:
         self.shown_loss = math.nan
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=session.engine.device)
-        augmentations = build_augmentations(session.recipe, self.stage)
+        frontend = session.classifier.frontend
+        augmentations = build_augmentations(session.recipe, self.stage, frontend)
         cast(Any, session.classifier.network).freeze(self.stage.freeze)
-        self.extra = build_extra(session.recipe, self.stage)
+        self.extra = build_extra(session.recipe, self.stage, frontend)
         on_waveforms = [part for part in augmentations if part.level == "waveform"]
         session.classifier.multilabel = self.stage.multilabel
         self.clips = clips

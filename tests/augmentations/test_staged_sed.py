@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from kikiwake.classifier import build_classifier
 from kikiwake.randomness import generator
 from kikiwake.recipe import Recipe
 from kikiwake.stage import build_augmentations
@@ -66,7 +67,8 @@ def groups(tmp_path_factory) -> list[Any]:
     path = Path(tmp_path_factory.mktemp("recipe")) / "staged.yaml"
     path.write_text(RECIPE)
     recipe = Recipe.load(path)
-    return build_augmentations(recipe, recipe.stages[0])
+    front_end = build_classifier(recipe, classes=["owl", "wren"]).frontend
+    return build_augmentations(recipe, recipe.stages[0], front_end)
 
 
 def near(share: float, expected: float, *, of: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -11,10 +12,11 @@ from torch import Tensor
 from kikiwake.augmentations._draws import Probability, turns
 from kikiwake.augmentations._warp import read_at
 from kikiwake.errors import RecipeError
-from kikiwake.mel_scale import MelScale, hz_to_mel, mel_to_hz
+from kikiwake.mel_scale import MelBands
 
-Hertz = Annotated[float, Field(ge=0)]
 Semitones = Annotated[float, Field(ge=-24, le=24)]
+
+_OTHER_WAY = "shift waveforms: {name: waveform, transform: PitchShift}"
 
 
 class PitchShift:
@@ -24,15 +26,15 @@ class PitchShift:
     that it has, in bands, where it is read. Bands that would come from outside the range are silent.
 
     Args:
-        sample_rate: of the waveforms, in Hz; supplied by the pipeline.
+        mel_bands: of each of the front end's spectrograms; supplied by the pipeline.
         lowest, highest: semitones between which each clip's shift is drawn, evenly.
-        f_min, f_max, mel_scale: those of the front end; empty `f_max` is half the sample rate.
         p: probability that a clip is changed.
 
     Shape: `[B, C, F, N]` -> same. All channels have the same shift.
 
     Raises:
-        RecipeError: `lowest` is above `highest`, or `f_min` not below `f_max`.
+        RecipeError: `lowest` is above `highest`, or the front end makes no mel spectrograms, or such of
+            different frequencies.
     """
 
     level: ClassVar[Literal["spectrogram"]] = "spectrogram"
@@ -41,24 +43,21 @@ class PitchShift:
     def __init__(
         self,
         *,
-        sample_rate: int,
+        mel_bands: Sequence[MelBands],
         lowest: Semitones = -2.0,
         highest: Semitones = 2.0,
-        f_min: Hertz = 0.0,
-        f_max: Hertz | None = None,
-        mel_scale: MelScale = "slaney",
         p: Probability = 0.5,
     ) -> None:
-        top = sample_rate / 2 if f_max is None else f_max
-        for low, high, names in ((lowest, highest, "lowest, highest"), (f_min, top, "f_min, f_max")):
-            if low > high or (low == high and names == "f_min, f_max"):
-                raise RecipeError(
-                    f"'{names}' are upside down", where="pitch_shift", value=(low, high), remedy="swap them"
-                )
+        if lowest > highest:
+            raise RecipeError(
+                "'lowest' is above 'highest'",
+                where="pitch_shift",
+                value=(lowest, highest),
+                remedy="swap them",
+            )
         self.lowest = lowest
         self.highest = highest
-        self.mel_scale = mel_scale
-        self.mels = hz_to_mel([f_min, top], scale=mel_scale).tolist()
+        self.bands = _shared(mel_bands)
         self.p = p
 
     def __call__(self, features: Tensor, *, rng: np.random.Generator) -> Tensor:
@@ -66,13 +65,30 @@ class PitchShift:
         count = len(features)
         chosen = np.flatnonzero(turns(rng, count=count, p=self.p))
         semitones = rng.uniform(self.lowest, self.highest, size=count)[chosen]
-        return read_at(features, clips=chosen, bands=self._sources(semitones, bands=features.shape[-2]))
+        height = features.shape[-2]
+        before = self.bands.hertz(np.arange(height), height=height) / 2.0 ** (semitones[:, None] / 12)
+        return read_at(features, clips=chosen, bands=self.bands.rows(before, height=height))
 
-    def _sources(self, semitones: np.ndarray, *, bands: int) -> np.ndarray:
-        """Return where each band's sound was before. Shape: `[n]` -> `[n, bands]`, in bands."""
-        low, high = self.mels
-        step = (high - low) / (bands + 1)
-        hertz = mel_to_hz(low + step * np.arange(1, bands + 1), scale=self.mel_scale)
-        before = hertz / 2.0 ** (semitones[:, None] / 12)
-        places: np.ndarray = (hz_to_mel(before, scale=self.mel_scale) - low) / step - 1
-        return places
+
+def _shared(mel_bands: Sequence[MelBands]) -> MelBands:
+    """Return the bands of the first spectrogram, after which the others are resized.
+
+    Raises:
+        RecipeError: there is none, or another one reaches over other frequencies.
+    """
+    if not mel_bands:
+        raise RecipeError(
+            "the front end makes no mel spectrograms",
+            where="pitch_shift",
+            remedy=_OTHER_WAY,
+        )
+    first = mel_bands[0]
+    for other in mel_bands[1:]:
+        if other[1:] != first[1:]:
+            raise RecipeError(
+                f"the front end's resolutions reach over different frequencies: {first.f_min:g} to "
+                f"{first.f_max:g} Hz and {other.f_min:g} to {other.f_max:g} Hz",
+                where="pitch_shift",
+                remedy=f"give them one f_min and f_max, or {_OTHER_WAY}",
+            )
+    return first

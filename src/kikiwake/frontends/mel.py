@@ -18,7 +18,7 @@ from kikiwake.frontends import _normalise
 from kikiwake.frontends._filterbank import MelNorm
 from kikiwake.frontends._spectrogram import MelSpectrogram, Padding
 from kikiwake.frontends._threads import each_row
-from kikiwake.mel_scale import MelScale
+from kikiwake.mel_scale import MelBands, MelScale
 
 Count = Annotated[int, Field(ge=1)]
 Window = Annotated[int, Field(ge=2)]
@@ -137,7 +137,12 @@ class Mel(nn.Module):
         self.size = size
         self.height = n_mels if size is None else size[0]
         self.out_channels = in_channels * (1 + len(resolutions))
-        self.spectrograms = nn.ModuleList(spectrogram(**{**first, **other}) for other in ({}, *resolutions))
+        each = [{**first, **other} for other in ({}, *resolutions)]
+        self.spectrograms = nn.ModuleList(spectrogram(**one) for one in each)
+        tops = [sample_rate / 2 if one["f_max"] is None else one["f_max"] for one in each]
+        self.mel_bands = [
+            MelBands(one["n_mels"], one["f_min"], top, mel_scale) for one, top in zip(each, tops, strict=True)
+        ]
         self.normalisation = _normalise.build(normalise, channels=self.out_channels, bins=self.height)
 
     def frames(self, samples: int) -> int:
