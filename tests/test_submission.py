@@ -208,8 +208,31 @@ def test_class_numbers_are_those_of_the_label_master(songs: Path, tmp_path: Path
     assert (tmp_path / "out.tsv").read_text() == "test_10.au\t0\ntest_2.au\t12\ntest_0.au\t3\n"
     assert "class numbers are those of label_master.csv: 3: 0 a,b, 3 owl, 12 wren" in str(summary)
     assert "classes of label_master.csv that the model does not know: 1: lark" in str(summary)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_the_label_master_beside_the_sample_numbers_the_classes(
+    songs: Path, tmp_path: Path, suffix: str
+) -> None:
+    (tmp_path / f"label_master{suffix}").write_text("2,owl\n0,wren\n1,'a,b'\n".replace("'", '"'))
     summary = submit(SONGS, songs, tmp_path / "out.tsv")
-    assert "label_master.csv lies beside the sample: --labels takes the class numbers from it" in str(summary)
+    assert (tmp_path / "out.tsv").read_text() == "test_10.au\t1\ntest_2.au\t0\ntest_0.au\t2\n"
+    told = f"class numbers are those of label_master{suffix} beside the sample: 3: 0 wren, 1 a,b, 2 owl"
+    assert told in str(summary)
+    (tmp_path / "other.csv").write_text('0,owl\n1,wren\n2,"a,b"\n')
+    summary = submit(SONGS, songs, tmp_path / "out.tsv", labels=tmp_path / "other.csv")
+    assert (tmp_path / "out.tsv").read_text() == "test_10.au\t2\ntest_2.au\t1\ntest_0.au\t0\n"
+    assert "class numbers are those of other.csv: 3: 0 owl, 1 wren, 2 a,b" in str(summary)
+
+
+def test_label_masters_beside_the_sample_that_contradict_are_refused(songs: Path, tmp_path: Path) -> None:
+    (tmp_path / "label_master.csv").write_text("0,owl\n1,wren\n2,lark\n")
+    with pytest.raises(ManifestError, match=r"without a number: 1: a,b.*with --labels"):
+        submit(SONGS, songs, tmp_path / "out.tsv")
+    (tmp_path / "label_master.tsv").write_text('0,owl\n1,wren\n2,"a,b"\n')
+    with pytest.raises(ManifestError, match=r"label_master\.csv and label_master\.tsv are both here"):
+        submit(SONGS, songs, tmp_path / "out.tsv")
+    assert not (tmp_path / "out.tsv").exists()
 
 
 @pytest.mark.parametrize(
@@ -291,7 +314,8 @@ def test_from_a_table_to_class_numbers_on_the_command_line(songs: Path, tmp_path
     (tmp_path / "label_master.tsv").write_text("label_id\tlabel_name\n9\towl\n8\twren\n7\ta,b\n")
     files = [str(tmp_path / name) for name in ("preds.csv", "sample_submit.tsv", "submit.tsv")]
     labels = ["--labels", str(tmp_path / "label_master.tsv")]
-    result = CliRunner().invoke(app, ["submit", *files, *labels])
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "submit.tsv").read_text() == "test_10.au\t7\ntest_2.au\t8\ntest_0.au\t9\n"
-    assert "class numbers are those of label_master.tsv: 3: 7 a,b, 8 wren, 9 owl" in result.output
+    for more, source in (([], "label_master.tsv beside the sample"), (labels, "label_master.tsv")):
+        result = CliRunner().invoke(app, ["submit", *files, *more])
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "submit.tsv").read_text() == "test_10.au\t7\ntest_2.au\t8\ntest_0.au\t9\n"
+        assert f"class numbers are those of {source}: 3: 7 a,b, 8 wren, 9 owl" in result.output

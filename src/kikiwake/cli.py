@@ -492,13 +492,13 @@ def submit(
     ] = "error",
     labels: Annotated[
         Path | None,
-        typer.Option(help="The label master that numbers the classes, where the sample wants numbers."),
+        typer.Option(help="The label master with the classes' numbers; by default that beside the sample."),
     ] = None,
 ) -> None:
     """Write predictions in the form of a competition's sample: its columns, rows, delimiter and line ends.
 
     The sample shows the form: `row_id` and a probability a class for every window, or the name of a recording
-    and the number of its likeliest class.
+    and the number of its likeliest class, as the label master beside the sample numbers them.
     """
     from kikiwake import submission
     from kikiwake.predictions import Predictions

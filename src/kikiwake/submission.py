@@ -18,7 +18,7 @@ import numpy as np
 
 from kikiwake._sample_file import ROW_ID, Sample, read_sample
 from kikiwake.audio import AUDIO_SUFFIXES
-from kikiwake.datasets.signate import LABELS, SUFFIXES, read_labels
+from kikiwake.datasets.signate import find_labels, read_labels
 from kikiwake.errors import ManifestError, StorageError
 from kikiwake.files import refuse_to_replace, replace_atomically
 from kikiwake.predictions import Predictions
@@ -95,8 +95,9 @@ def submit(
     predicted; "predictions" takes the form alone from a sample whose rows only show it. The rows stand in the
     sample's order, or in that of the predictions. `missing_classes`, for a column a class: what becomes of
     classes that the model does not know: an error, or zeros. `labels`, for class numbers: the label master
-    that tells them; by default they are the places of the model's classes, from 0. For these, the windows of
-    a recording are joined by the mean of their probabilities, weighed by their lengths.
+    that tells them, by default that beside the sample; where there is none, they are the places of the
+    model's classes, from 0. For these, the windows of a recording are joined by the mean of their
+    probabilities, weighed by their lengths.
 
     Raises:
         ManifestError: the sample or label master cannot be read, an id stands twice, or rows or classes do
@@ -218,19 +219,19 @@ def _class_numbers(predictions: Predictions, sample: Sample, labels: Path | None
 def _numbers(classes: Sequence[str], sample: Sample, labels: Path | None) -> tuple[list[int], list[str]]:
     """Return the number of each class of the model, and notes that say where they are from."""
     notes = []
+    beside = find_labels(sample.path.parent) if labels is None else None
+    labels = labels or beside
     if labels is None:
         numbers = list(range(len(classes)))
         source = "the places of the model's classes"
-        beside = (sample.path.with_name(f"{LABELS}{suffix}") for suffix in SUFFIXES)
-        if path := next((path for path in beside if path.is_file()), None):
-            notes.append(f"{path.name} lies beside the sample: --labels takes the class numbers from it")
     else:
         number_of = {name: number for number, name in read_labels(labels).items()}
         if strangers := [name for name in classes if name not in number_of]:
             what = f"classes of the model without a number: {_listed(strangers)}"
-            raise ManifestError(what, where=labels, remedy="give that of the training data")
+            remedy = "give the label master of the training data with --labels"
+            raise ManifestError(what, where=labels, remedy=remedy)
         numbers = [number_of.pop(name) for name in classes]
-        source = f"those of {labels.name}"
+        source = f"those of {labels.name}{' beside the sample' if beside else ''}"
         if number_of:
             notes.append(f"classes of {labels.name} that the model does not know: {_listed(list(number_of))}")
     pairs = [f"{number} {name}" for number, name in sorted(zip(numbers, classes, strict=True))]

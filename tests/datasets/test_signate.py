@@ -113,7 +113,7 @@ def test_numbers_that_are_not_the_models_are_told(root: Path) -> None:
     scan = signate.scan(root)
     assert scan.classes == ["jazz", "blues", "rock"]
     assert "labels without a recording, left out: jazz" in scan.notes
-    assert any("submit` with --labels" in note for note in scan.notes)
+    assert any("takes them from label_master beside sample_submit" in note for note in scan.notes)
 
 
 @pytest.mark.parametrize(

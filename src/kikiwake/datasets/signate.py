@@ -92,6 +92,15 @@ def read_labels(path: Path) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
+def find_labels(folder: Path) -> Path | None:
+    """Return where a folder's label master is, None where it has none.
+
+    Raises:
+        ManifestError: there are two.
+    """
+    return _table(folder, LABELS)
+
+
 def is_header(cells: Iterable[str]) -> bool:
     """Say whether the first row of a table names columns: none of it is a number or a recording."""
     return not any(_whole(cell) is not None or is_audio(Path(cell)) for cell in cells)
@@ -164,7 +173,9 @@ def _note(result: Scan, names: dict[int, str]) -> None:
         result.notes.append(f"labels without a recording, left out: {', '.join(silent)}")
     if any(at != number for at, number in enumerate(at for at, name in names.items() if name in heard)):
         what = f"the numbers of {LABELS} are not the model's, which count classes from 0"
-        result.notes.append(f"{what}: give them to `kikiwake submit` with --labels")
+        result.notes.append(
+            f"{what}: `kikiwake submit` takes them from {LABELS} beside {SAMPLE}, or --labels"
+        )
     result.notes.append(
         "artists and albums are not known: every recording is a group of its own, and what one artist made "
         "may stand on two sides of a split"
