@@ -11,8 +11,6 @@ import pytest
 import soundfile
 
 import part_files
-from kikiwake.audio import load as load_audio
-from kikiwake.classifier import build_classifier
 from kikiwake.comparison import compare
 from kikiwake.crossvalidation import crossvalidate
 from kikiwake.data import ClipDataset
@@ -321,81 +319,3 @@ def test_all_folds_of_birdclef_are_one_command(birdclef, tmp_path):
     summary = json.loads((tmp_path / "cv" / "summary.json").read_text())
     assert [fold["clips"] for fold in summary["folds"].values()] == [6, 6, 6]
     assert (tmp_path / "cv" / "out_of_fold.csv").is_file()
-
-
-@pytest.fixture(scope="module")
-def signate(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three instruments as genres in pieces of three seconds (.au, 22.05 kHz), tables as SIGNATE has them."""
-    root = tmp_path_factory.mktemp("signate")
-    genres = {5: "jazz", 6: "metal", 7: "pop"}
-    with (data_folder / "instruments10" / "instruments10.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    instruments = sorted({row["category"] for row in rows})[:3]
-    master, sample, number = [["file_name", "label_id"]], [], 0
-    for label, instrument in zip(genres, instruments, strict=True):
-        own = [row for row in rows if row["category"] == instrument]
-        for place in range(12):
-            path = data_folder / "instruments10" / "audio" / own[place]["filename"]
-            samples = load_audio(path, sample_rate=22_050).waveform[0]
-            piece = np.resize(samples, 3 * 22_050)
-            part = "test" if place >= 10 else "train"
-            name = f"{part}_{number}.au"
-            (root / f"{part}_sound_1").mkdir(exist_ok=True)
-            soundfile.write(root / f"{part}_sound_1" / name, piece, 22_050)
-            (sample if part == "test" else master).append([name, str(label)])
-            number += 1
-    sample = [[name, "0"] for name, _ in reversed(sample)]
-    (root / "train_master.tsv").write_text("".join("\t".join(row) + "\n" for row in master))
-    labels = [["label_name", "label_id"], *([name, str(label)] for label, name in genres.items())]
-    (root / "label_master.tsv").write_text("".join("\t".join(row) + "\n" for row in labels))
-    (root / "sample_submit.tsv").write_text("".join("\t".join(row) + "\n" for row in sample))
-    prepare(root, root / "clips.csv", workers=2)
-    return root
-
-
-def test_signate_genre_hears_four_stems_and_names_the_test_pieces(signate, tmp_path):
-    run = train(
-        "signate_genre",
-        f"data.manifest={signate}/clips.csv",
-        f"run={tmp_path}/run",
-        f"data.cache_folder={tmp_path}/cache",
-        "data.separator={name: bands}",
-        "data.workers=0",
-        "frontend.size=[64,64]",
-        "model.backbone=test_efficientnet",
-        "model.pretrained=false",
-        "stages.train.freeze=2",
-        "stages.train.epochs=2",
-        "stages.train.batch_size=6",
-    )
-    assert run.recipe.data.waveform_channels == 4
-    log = (run.folder / "log.txt").read_text()
-    assert "27 to train, 3 to validate" in log
-    assert evaluate(run, replicates=0).part == "validation"
-    table = tmp_path / "preds.csv"
-    predict(run, signate / "test_sound_1", out=table, workers=1)
-    submit(
-        Predictions.read(table),
-        signate / "sample_submit.tsv",
-        tmp_path / "submit.tsv",
-        labels=signate / "label_master.tsv",
-    )
-    written = [line.split("\t") for line in (tmp_path / "submit.tsv").read_text().splitlines()]
-    wanted = [line.split("\t")[0] for line in (signate / "sample_submit.tsv").read_text().splitlines()]
-    assert [name for name, _ in written] == wanted  # the sample's order, and no header as it has none
-    assert {label for _, label in written} <= {"5", "6", "7"}
-
-
-def test_signate_genre_freezes_what_torchvision_calls_features_up_to_six():
-    recipe = Recipe.load("signate_genre", "model.pretrained=false", "data.separator={name: bands}")
-    recipe = Recipe.load(recipe, "frontend.size=[64,64]")
-    network = build_classifier(recipe, classes=[f"genre {number}" for number in range(10)]).network
-    network.freeze(recipe.stages[0].freeze)
-    counts = {True: 0, False: 0}
-    for parameter in network.parameters():
-        counts[parameter.requires_grad] += parameter.numel()
-    # torchvision: stem 1,160, then 3,504 + 48,118 + 110,912 + 638,700 + 1,387,760; the fourth input channel
-    # adds 40 filters of 3 x 3.
-    assert counts[False] == 1_160 + 360 + 3_504 + 48_118 + 110_912 + 638_700 + 1_387_760
-    # Left are two stages, the last convolution, and the head: 1536 -> 512 -> 10 with biases.
-    assert counts[True] == 4_628_964 + 3_284_218 + 592_896 + (1536 * 512 + 512) + (512 * 10 + 10)
