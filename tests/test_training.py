@@ -29,7 +29,7 @@ from kikiwake.run import open_run, start_run
 from kikiwake.stage import StageRun
 from kikiwake.training import train
 from processes import alive, children
-from toys import toy_recipe, write_tones
+from toys import STATISTICS, toy_recipe, write_tones
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -455,39 +455,110 @@ def test_training_runs_on_a_gpu(manifest: Path, tmp_path: Path) -> None:
     assert train(toy_recipe(manifest, tmp_path / "run", engine={"device": "cuda"})).finished
 
 
+STEPPED = {
+    "epochs": 6,
+    "batch_size": 12,  # one batch an epoch
+    "optimizer": {"name": "sgd", "learning_rate": 0.08, "momentum": 0.9},
+    "schedule": {"name": "step", "every_epochs": 2, "factor": 0.5},
+}
+"""A stage whose learning rates, undisturbed, are 0.08, 0.08, 0.04, 0.04, 0.02 and 0.02."""
+
+
+def interrupt_after(epoch: int, recipe: Recipe, *, stage: int = 0, forget: tuple[Any, ...] = ()) -> None:
+    """Train until an epoch of a stage has ended, and no further."""
+    checkpoint = StageRun._checkpoint
+
+    def interrupted(self: StageRun) -> None:
+        checkpoint(self)
+        if (self.number, self.epoch) == (stage, epoch):
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StageRun, "_checkpoint", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, forget=forget)
+
+
+def learning_rates(recipe: Recipe) -> list[float]:
+    with (recipe.run / "metrics.csv").open(newline="") as file:
+        return [float(row["learning_rate"]) for row in csv.DictReader(file)]
+
+
 @pytest.mark.parametrize("forget", [(), ("optimizer",), ("schedule",), ("optimizer", "schedule")])
 def test_optimizer_and_schedule_can_each_be_left_behind(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget: tuple[Any, ...]
 ) -> None:
-    stage = {
-        "epochs": 6,
-        "batch_size": 12,  # one batch an epoch
-        "optimizer": {"name": "sgd", "learning_rate": 0.08, "momentum": 0.9},
-        "schedule": {"name": "step", "every_epochs": 2, "factor": 0.5},
-    }
-    recipe = toy_recipe(manifest, tmp_path / "run", stages=[stage])
-    checkpoint, remembered = StageRun._checkpoint, []
-
-    def interrupted(self: StageRun) -> None:
-        checkpoint(self)
-        if self.epoch == 3:
-            raise KeyboardInterrupt
+    recipe = toy_recipe(manifest, tmp_path / "run", stages=[STEPPED])
+    restore, remembered = StageRun._restore, []
 
     def looked_at(self: StageRun, state: Any, *, forget: Any) -> None:
         restore(self, state, forget=forget)
         remembered.append(len(self.optimizer.state))
 
-    restore = StageRun._restore
-    monkeypatch.setattr(StageRun, "_checkpoint", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe)
-    monkeypatch.setattr(StageRun, "_checkpoint", checkpoint)
+    interrupt_after(3, recipe)
     monkeypatch.setattr(StageRun, "_restore", looked_at)
     run = train(recipe, forget=forget)
-    with run.metrics_file.open() as file:
-        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
     again = [0.08, 0.08, 0.04] if "schedule" in forget else [0.04, 0.02, 0.02]
-    assert rates == pytest.approx([0.08, 0.08, 0.04, *again])
+    assert learning_rates(recipe) == pytest.approx([0.08, 0.08, 0.04, *again])
     assert (remembered == [0]) == ("optimizer" in forget)
     told = "left behind: the state of the " + " and of the ".join(forget)
     assert (told in (run.folder / "log.txt").read_text()) == bool(forget)
+
+
+def test_what_is_left_behind_once_is_not_left_behind_again_by_the_same_command(
+    manifest: Path, tmp_path: Path
+) -> None:
+    recipe = toy_recipe(manifest, tmp_path / "run", stages=[STEPPED, {**STEPPED, "name": "second"}])
+    log = recipe.run / "log.txt"
+    interrupt_after(1, recipe)
+    interrupt_after(4, recipe, forget=("schedule",))
+    interrupt_after(3, recipe, stage=1, forget=("schedule",))
+    assert learning_rates(recipe) == pytest.approx([0.08, *[0.08, 0.08, 0.04, 0.04, 0.02], 0.08, 0.08, 0.04])
+    assert "left behind before, and not again: the state of the schedule" in log.read_text()
+    interrupt_after(4, recipe, stage=1, forget=("schedule",))  # of another stage, but the same command
+    assert learning_rates(recipe)[-1] == pytest.approx(0.04)
+    interrupt_after(5, recipe, stage=1)
+    assert learning_rates(recipe)[-1] == pytest.approx(0.02)
+    train(recipe, forget=("schedule",))
+    assert learning_rates(recipe)[-1] == pytest.approx(0.08)
+    assert log.read_text().count("left behind: the state of the schedule") == 2
+
+
+def test_options_with_nothing_to_leave_behind_say_so(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = [{**STEPPED, "epochs": 1, "name": name} for name in ("first", "second")]
+    recipe = toy_recipe(manifest, tmp_path / "run", stages=stages)
+    hand_on = StageRun._hand_on
+
+    def interrupted(self: StageRun) -> None:
+        hand_on(self)
+        raise KeyboardInterrupt
+
+    def last_line_about_it() -> str:
+        return [line for line in (recipe.run / "log.txt").read_text().splitlines() if "leave behind" in line][
+            -1
+        ]
+
+    monkeypatch.setattr(StageRun, "_hand_on", interrupted)
+    endings = [
+        "the training begins",
+        "stage second begins",
+        "all stages have ended",
+        "the training has ended",
+    ]
+    for number, ending in enumerate(endings):
+        if number < 2:
+            with pytest.raises(KeyboardInterrupt):
+                train(recipe, forget=("optimizer", "schedule"))
+        else:
+            train(recipe, forget=("optimizer", "schedule"))
+        said = f"nothing to leave behind of the state of the optimizer and of the schedule: {ending}"
+        assert last_line_about_it().endswith(said)
+
+
+def test_a_model_that_is_fitted_leaves_nothing_behind_and_says_so(manifest: Path, tmp_path: Path) -> None:
+    changes = {"frontend": STATISTICS, "augmentations": [], "model": {"name": "knn"}, "stages": [], "fit": {}}
+    run = train(toy_recipe(manifest, tmp_path / "run", **changes), forget=("optimizer",))
+    said = "nothing to leave behind of the state of the optimizer: 'knn' has none"
+    assert said in (run.folder / "log.txt").read_text()

@@ -121,13 +121,19 @@ def train(
         str | None, typer.Option(help="Train this stage alone, from what the one before it handed on.")
     ] = None,
     forget_optimizer: Annotated[
-        bool, typer.Option("--forget-optimizer", help="Go on without the optimizer's averages.")
+        bool, typer.Option("--forget-optimizer", help="Go on without the optimizer's averages; acts once.")
     ] = False,
     forget_schedule: Annotated[
-        bool, typer.Option("--forget-schedule", help="Go on with the schedule from its beginning.")
+        bool,
+        typer.Option("--forget-schedule", help="Go on with the schedule from its beginning; acts once."),
     ] = False,
 ) -> None:
-    """Train a recipe; the same command goes on where it was interrupted."""
+    """Train a recipe; the same command goes on where it was interrupted.
+
+    The --forget options leave a part of the checkpoint behind once: the same command, given again, goes on
+    with what it has made since. A start without them in between lets them act again. The log says what they
+    did.
+    """
     from kikiwake import training
 
     forget: list[Literal["optimizer", "schedule"]] = ["optimizer"] if forget_optimizer else []

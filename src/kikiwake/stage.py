@@ -46,7 +46,8 @@ class Session:
 
     `clips`, `validation_clips`: rows of the manifest. `history`: one row of metrics an epoch, over all
     stages. `multiplier`: into how many more parts than the recipe says a batch is cut since memory ran out.
-    `drawn`: when the curves were drawn, on the monotonic clock.
+    `forgotten`: what this command, or the one that it repeats, has left behind of a checkpoint. `drawn`: when
+    the curves were drawn, on the monotonic clock.
     """
 
     run: Run
@@ -58,6 +59,7 @@ class Session:
     trackers: list[Tracker] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     multiplier: int = 1
+    forgotten: frozenset[Forgettable] = frozenset()
     drawn: float = field(default_factory=time.monotonic)
 
     @property
@@ -204,6 +206,7 @@ def _pass_on(
         "batch": 0,
         "history": session.history,
         "multiplier": session.multiplier,
+        "forgotten": sorted(session.forgotten),
         "classifier": weights,
         "optimizer": None,
     }
@@ -447,6 +450,7 @@ class StageRun:
                 "batch": self.batch,
                 "history": self.session.history,
                 "multiplier": self.step.multiplier,
+                "forgotten": sorted(self.session.forgotten),
                 "classifier": self.classifier.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.step.scaler.state_dict(),

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from kikiwake import components, provenance
 from kikiwake.checkpoint import read_state
@@ -34,7 +35,8 @@ def train(
     `source`: a shipped recipe's name, a recipe file, or a Recipe; `overrides`: `key=value`. `stage`: train
     this one alone, from what the stage before it handed on in this directory; None trains all. `forget`: what
     of the checkpoint is left behind when going on: "optimizer" (its averages begin anew) or "schedule" (it
-    runs once more, over the epochs that are left). The weights are then not those of an undisturbed run.
+    runs once more, over the epochs that are left). The weights are then not those of an undisturbed run. The
+    same call again goes on with what it has made since; one without `forget` in between leaves behind anew.
 
     Raises:
         RecipeError: the recipe is wrong.
@@ -51,6 +53,7 @@ def train(
         log = logger_for(run.folder) if computer.first else logging.getLogger("kikiwake.silent")
         if run.finished:
             log.info("%s: already trained; nothing to do", run.folder)
+            _say_nothing_is_left_behind(forget, "the training has ended", log)
             return run
         with run.locked() if computer.first else nullcontext():
             _train_stages(run, computer, log, stage, forget)
@@ -82,6 +85,7 @@ def _train_stages(
     heard = [*run.indices("train"), *run.indices("validation")]
     separate_clips(manifest, heard, data=recipe.data, computer=computer, say=log.info)
     if recipe.model_is_fitted:
+        _say_nothing_is_left_behind(forget, f"'{recipe.model['name']}' has none", log)
         fit_model(run, classifier, computer, log)
         return
     classifier.network.to(memory_format=computer.memory_format)  # type: ignore[call-overload]
@@ -105,18 +109,21 @@ def _train_stages(
     for warning in check(manifest, training=session.clips, multilabel=recipe.multilabel):
         log.info("note: %s", warning)
     check_stages(session)
-    first, state = 0, None
+    first, state, leave = 0, None, frozenset[Forgettable]()
     if run.checkpoint_file.is_file():
         state = read_state(run.checkpoint_file)
         first, session.history, session.multiplier = state["stage"], state["history"], state["multiplier"]
         load_weights(classifier, state["classifier"], where=run.checkpoint_file)
         log.info("going on after epoch %d and %d batches", len(session.history), state["batch"])
-        if forget and state["optimizer"] is not None:
-            log.info("left behind: the state of the %s", " and of the ".join(sorted(forget)))
     numbers = _numbers(run, first, only)
     if only is not None and not numbers:
         log.info("stage %s: already trained, see %s; nothing to do", only, run.stage_file(str(only)))
+        _say_nothing_is_left_behind(forget, "the stage has ended", log)
         return
+    if state is None:
+        _say_nothing_is_left_behind(forget, "the training begins", log)
+    else:
+        leave = _left_behind(session, state, forget)
     if computer.first:
         session.trackers = trackers(recipe, folder=run.folder)
     try:
@@ -124,7 +131,7 @@ def _train_stages(
             if len(recipe.stages) > 1:
                 names = [stage.name for stage in recipe.stages]
                 log.info("stage %d of %d: %s", number + 1, len(names), " > ".join(_marked(names, number)))
-            run_stage(session, number, state if number == first else None, forget=forget)
+            run_stage(session, number, state if number == first else None, forget=leave)
     except KeyboardInterrupt:
         log.info("interrupted; the same command goes on from the last checkpoint")
         raise
@@ -163,6 +170,40 @@ def _numbers(run: Run, first: int, only: str | None) -> Sequence[int]:
 
 def _marked(names: Sequence[str], number: int) -> list[str]:
     return [f"[{name}]" if at == number else name for at, name in enumerate(names)]
+
+
+def _left_behind(
+    session: Session, state: dict[str, Any], forget: Collection[Forgettable]
+) -> frozenset[Forgettable]:
+    """Return what of a checkpoint is left behind now, say it, and let the next checkpoints know it.
+
+    What the command before this one has left behind is not left behind again: the same command goes on.
+    """
+    log = session.log
+    before = frozenset(forget).intersection(state.get("forgotten", ()))
+    now = frozenset(forget) - before
+    if before:
+        what = _states(before)
+        log.info("left behind before, and not again: %s; a start without the option in between does it", what)
+    session.forgotten = before
+    if state["optimizer"] is None:
+        coming = session.recipe.stages[state["stage"] :]
+        why = f"stage {coming[0].name} begins" if coming else "all stages have ended"
+        _say_nothing_is_left_behind(now, why, log)
+        return frozenset()
+    if now:
+        log.info("left behind: %s", _states(now))
+    session.forgotten |= now
+    return now
+
+
+def _say_nothing_is_left_behind(forget: Collection[Forgettable], why: str, log: logging.Logger) -> None:
+    if forget:
+        log.info("nothing to leave behind of %s: %s", _states(forget), why)
+
+
+def _states(forget: Collection[Forgettable]) -> str:
+    return f"the state of the {' and of the '.join(sorted(forget))}"
 
 
 def _finish(session: Session) -> None:
