@@ -74,7 +74,7 @@ def test_many_classes_that_a_fold_lacks_are_one_warning() -> None:
     first, second = check(Manifest(clips, names), files=False)
     assert str(first).startswith("fold 1: class 'bird000' has no clip in fold 1;")
     assert str(second).startswith("fold 2: 263 classes have no clip in fold 2: 'bird001', 'bird002', ")
-    assert "'bird010' and 253 more; scores on this fold" in str(second)
+    assert "'bird010', and 253 more; scores on this fold" in str(second)
 
 
 def test_a_secondary_or_soft_label_counts_as_a_clip_of_the_class() -> None:

@@ -135,7 +135,7 @@ def test_many_scarce_classes_are_told_by_their_groups_and_cut_with_a_count() -> 
     assert one.startswith(
         "250 classes have 1 group for 5 folds: at least 4 of them have none of each, and where"
     )
-    assert one.endswith("'bird009' and 240 more)")
+    assert one.endswith("'bird009', and 240 more)")
     assert two.startswith(
         "25 classes have 2 groups for 5 folds: at least 3 of them have none of each ('bird250'"
     )

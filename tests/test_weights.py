@@ -50,7 +50,7 @@ def test_the_prefix_is_the_one_under_which_most_names_are_found():
 def test_names_that_differ_are_told_with_their_number(tmp_path):
     state = {f"layer{number}.weight": torch.ones(1) for number in range(8)}
     torch.save(state | network().state_dict(), tmp_path / "w.pt")
-    listed = "layer0.weight, layer1.weight, layer2.weight, layer3.weight, layer4.weight, ..."
+    listed = "layer0.weight, layer1.weight, layer2.weight, layer3.weight, layer4.weight, and 3 more"
     with pytest.raises(WeightsError, match=re.escape(f"8 not known to the model: {listed}")):
         load_weights(network(), tmp_path / "w.pt")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from kikiwake.errors import listed
 from kikiwake.manifest import Manifest
 from kikiwake.tables import Problem, Problems
 
@@ -82,9 +83,8 @@ def _without_a_clip(names: Sequence[str], where: str) -> str:
     """Say that classes have no clip somewhere, the first ten by name."""
     if len(names) == 1:
         return f"class '{names[0]}' has no clip in {where}"
-    listed = ", ".join(f"'{name}'" for name in names[:10])
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return f"{len(names)} classes have no clip in {where}: {listed}{more}"
+    quoted = [f"'{name}'" for name in names]
+    return f"{len(names)} classes have no clip in {where}: {listed(quoted, shown=10)}"
 
 
 def _check_stretches(manifest: Manifest, problems: Problems) -> None:

@@ -258,7 +258,7 @@ def predict(
     from kikiwake import exporting, prediction
     from kikiwake.errors import KikiwakeError
 
-    formats = _listed(labels) if labels is not None else []
+    formats = _names_in(labels) if labels is not None else []
     if labels is not None:
         exporting.check_choices(formats, _HEARD if threshold is None else threshold)
     elif threshold is not None:
@@ -368,8 +368,8 @@ def export_stems(
         [text for text in files if text not in overrides],
         out,
         data,
-        ids=_listed(ids) if ids else (),
-        stems=_listed(stems) if stems else None,
+        ids=_names_in(ids) if ids else (),
+        stems=_names_in(stems) if stems else None,
     )
     typer.echo(str(summary))
     if summary.set_aside:
@@ -393,7 +393,7 @@ def export(
 
     with _going_on():
         summary = exporting.export(
-            predictions, _listed(formats), folder, threshold=threshold, sample_rate=sample_rate
+            predictions, _names_in(formats), folder, threshold=threshold, sample_rate=sample_rate
         )
     typer.echo(str(summary))
 
@@ -690,7 +690,7 @@ def _is_override(text: str) -> bool:
     return re.match(r"[a-z_]+(\.\w+)*=", text) is not None and not Path(text).exists()
 
 
-def _listed(names: str) -> list[str]:
+def _names_in(names: str) -> list[str]:
     """Return the names in a list such as `audacity,raven`, each once."""
     return list(dict.fromkeys(name.strip() for name in names.split(",")))
 

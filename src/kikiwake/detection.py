@@ -18,7 +18,7 @@ import numpy as np
 from kikiwake import event_scores
 from kikiwake._bootstrap import Interval, bootstrap_all
 from kikiwake._score_table import aligned, interval, shown
-from kikiwake.errors import ManifestError
+from kikiwake.errors import ManifestError, listed
 from kikiwake.event_scores import Tally, event_tally, pairs, segment_tally, total
 from kikiwake.events import Event, events_of
 from kikiwake.files import write_json
@@ -31,7 +31,6 @@ LEVEL = 0.95
 """How often an interval should hold the true score."""
 
 _FEW = 30
-_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -259,19 +258,14 @@ def _notes(
     if recordings < _FEW:
         notes.append(f"only {recordings} recordings: the intervals are rough, and rather too narrow")
     if missing:
-        notes.append(f"{len(missing)} recordings of {truth.path} have no predictions: {_listed(missing)}")
+        notes.append(f"{len(missing)} recordings of {truth.path} have no predictions: {listed(missing)}")
     if extra:
-        notes.append(f"{len(extra)} recordings with predictions are not in {truth.path}: {_listed(extra)}")
+        notes.append(f"{len(extra)} recordings with predictions are not in {truth.path}: {listed(extra)}")
     if strange := [f"{name} ({count})" for name, count in there.items() if name not in model_classes]:
-        notes.append(f"the model does not know {_listed(sorted(strange))}: all of it is missed")
+        notes.append(f"the model does not know {listed(sorted(strange))}: all of it is missed")
     if absent := [name for name in model_classes if not there.get(name)]:
-        notes.append(f"not there, and in no mean over classes: {_listed(absent)}")
+        notes.append(f"not there, and in no mean over classes: {listed(absent)}")
     return notes
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _write(detection: Detection, counted: _Counted, folder: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kikiwake import __version__
-from kikiwake.errors import KikiwakeError, RunError
+from kikiwake.errors import KikiwakeError, RunError, listed
 from kikiwake.files import content_hash, refuse_to_replace, write_json
 from kikiwake.joining import JoinBy, join_probabilities
 from kikiwake.run import Run, open_run
@@ -56,8 +56,8 @@ class Ensemble:
             alone = [name for name in first.classes if name not in other.classes]
             besides = [name for name in other.classes if name not in first.classes]
             if alone or besides:
-                differences = [f"only the first knows {_few(alone)}"] if alone else []
-                differences += [f"only the second knows {_few(besides)}"] if besides else []
+                differences = [f"only the first knows {listed(alone)}"] if alone else []
+                differences += [f"only the second knows {listed(besides)}"] if besides else []
                 raise RunError(
                     f"{first.folder} and {other.folder} tell other classes apart: {'; '.join(differences)}",
                     remedy="join models of the same classes",
@@ -109,7 +109,9 @@ class Ensemble:
         widths = [max(len(row[column]) for row in cells) for column in range(2)]
         count = f"{len(self.members)} model{'s' * (len(self.members) != 1)}"
         how = f"{'weighted ' * (self.weights is not None)}{_SPOKEN[self.by]}"
-        lines = [f"{self.folder}: {count} joined by {how}, {len(self.classes)} classes: {_few(self.classes)}"]
+        lines = [
+            f"{self.folder}: {count} joined by {how}, {len(self.classes)} classes: {listed(self.classes)}"
+        ]
         lines += [f"  {a.ljust(widths[0])}  {b.ljust(widths[1])}".rstrip() + f"  {c}" for a, b, c in cells]
         if len({_windows(run) for run in self.runs}) > 1:
             lines.append("note: their windows differ, so that `predict` must be told --window-seconds")
@@ -334,8 +336,3 @@ def _windows(run: Run) -> str:
         return "whole recordings"
     rate = run.recipe.data.sample_rate
     return f"windows of {window / rate:g} s every {hop / rate:g} s"
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more

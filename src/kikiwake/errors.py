@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -82,6 +83,16 @@ class StorageError(KikiwakeError):
 
 class MissingExtra(KikiwakeError):  # noqa: N818 - the name says it better than MissingExtraError
     """An optional package is needed that is not installed."""
+
+
+def listed(names: Sequence[str], *, shown: int = 20) -> str:
+    """Return the first of some names, and how many more there are, for messages that must end.
+
+    >>> listed(["vocals", "drums", "bass", "other"], shown=2)
+    'vocals, drums, and 2 more'
+    """
+    more = f", and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}"
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kikiwake.errors import ManifestError
+from kikiwake.errors import ManifestError, listed
 from kikiwake.manifest import Manifest
 from kikiwake.randomness import generator, key
 from kikiwake.tables import Problems
@@ -84,14 +84,13 @@ def scarce_classes(manifest: Manifest, *, folds: int, shown: int = 10) -> list[s
             scarce.setdefault(count, []).append(f"'{name}'")
     sentences = []
     for count, names in sorted(scarce.items()):
-        more = f" and {len(names) - shown} more" if len(names) > shown else ""
         one = len(names) == 1
         who = f"class {names[0]} has" if one else f"{len(names)} classes have"
-        listed = "" if one else f" ({', '.join(names[:shown])}{more})"
+        which = "" if one else f" ({listed(names, shown=shown)})"
         follows = f"at least {folds - count} of them have none of {'it' if one else 'each'}"
         if count == 1:
             follows += ", and where the one that has it is held out, no clip of it trains"
-        sentences.append(f"{who} {count} group{'s' * (count != 1)} for {folds} folds: {follows}{listed}")
+        sentences.append(f"{who} {count} group{'s' * (count != 1)} for {folds} folds: {follows}{which}")
     return sentences
 
 

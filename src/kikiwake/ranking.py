@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kikiwake.errors import ManifestError
+from kikiwake.errors import ManifestError, listed
 from kikiwake.files import refuse_to_replace, write_text
 from kikiwake.predictions import Predictions
 from kikiwake.tables import Problems, read_text
@@ -45,10 +45,10 @@ class RankedScore:
         lines += [f"top-{rank} accuracy {share:.4f}" for rank, share in self.top.items()]
         if self.missing:
             lines.append(
-                f"without a prediction, counted as wrong: {len(self.missing)}: {_listed(self.missing)}"
+                f"without a prediction, counted as wrong: {len(self.missing)}: {listed(self.missing)}"
             )
         if self.extra:
-            lines.append(f"without an answer, not counted: {len(self.extra)}: {_listed(self.extra)}")
+            lines.append(f"without an answer, not counted: {len(self.extra)}: {listed(self.extra)}")
         return "\n".join(lines)
 
 
@@ -184,7 +184,3 @@ def _pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' stands twice")
     return made
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (f", and {len(names) - 20} more" if len(names) > 20 else "")

@@ -19,7 +19,7 @@ import numpy as np
 from kikiwake._sample_file import ROW_ID, Sample, read_sample
 from kikiwake.audio import AUDIO_SUFFIXES
 from kikiwake.datasets.signate import find_labels, read_labels
-from kikiwake.errors import ManifestError, StorageError
+from kikiwake.errors import ManifestError, StorageError, listed
 from kikiwake.files import refuse_to_replace, replace_atomically
 from kikiwake.predictions import Predictions
 from kikiwake.ranking import join_windows
@@ -58,9 +58,9 @@ class SubmitSummary:
         if self.absent:
             lines.append(f"note: {self.absent} rows of the sample are not in the predictions: left out")
         if self.unknown:
-            lines.append(f"note: 0 for classes that the model does not know: {_listed(self.unknown)}")
+            lines.append(f"note: 0 for classes that the model does not know: {_counted(self.unknown)}")
         if self.unused:
-            lines.append(f"note: classes of the model that the sample lacks: {_listed(self.unused)}")
+            lines.append(f"note: classes of the model that the sample lacks: {_counted(self.unused)}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
@@ -172,13 +172,13 @@ def _probabilities(predictions: Predictions, sample: Sample, missing_classes: Mi
     unknown = [name for name in classes if name not in places]
     if len(unknown) == len(classes):
         raise ManifestError(
-            f"none of its columns is a class that the model knows: {_listed(unknown)}",
+            f"none of its columns is a class that the model knows: {_counted(unknown)}",
             where=sample.path,
             remedy="a sample has a column for each class; BirdCLEF's form before 2023 is not written",
         )
     if unknown and missing_classes == "error":
         raise ManifestError(
-            f"classes that the model does not know: {_listed(unknown)}",
+            f"classes that the model does not know: {_counted(unknown)}",
             where=sample.path,
             remedy="check that sample and model belong together, or write zeros: --missing-classes zero",
         )
@@ -227,15 +227,17 @@ def _numbers(classes: Sequence[str], sample: Sample, labels: Path | None) -> tup
     else:
         number_of = {name: number for number, name in read_labels(labels).items()}
         if strangers := [name for name in classes if name not in number_of]:
-            what = f"classes of the model without a number: {_listed(strangers)}"
+            what = f"classes of the model without a number: {_counted(strangers)}"
             remedy = "give the label master of the training data with --labels"
             raise ManifestError(what, where=labels, remedy=remedy)
         numbers = [number_of.pop(name) for name in classes]
         source = f"those of {labels.name}{' beside the sample' if beside else ''}"
         if number_of:
-            notes.append(f"classes of {labels.name} that the model does not know: {_listed(list(number_of))}")
+            notes.append(
+                f"classes of {labels.name} that the model does not know: {_counted(list(number_of))}"
+            )
     pairs = [f"{number} {name}" for number, name in sorted(zip(numbers, classes, strict=True))]
-    return numbers, [f"class numbers are {source}: {_listed(pairs)}", *notes]
+    return numbers, [f"class numbers are {source}: {_counted(pairs)}", *notes]
 
 
 def _writer(file: TextIO, sample: Sample) -> _csv.Writer:
@@ -251,6 +253,5 @@ def _beginning(sample: Sample, first: str) -> str:
     return text.getvalue().removesuffix(sample.line_end)
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f", and {len(names) - 20} more" if len(names) > 20 else ""
-    return f"{len(names)}: {', '.join(names[:20])}{more}"
+def _counted(names: Sequence[str]) -> str:
+    return f"{len(names)}: {listed(names)}"

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kikiwake.errors import WeightsError
+from kikiwake.errors import WeightsError, listed
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")
 """Keys under which training programs put the tensors inside a checkpoint."""
+
+_SHOWN = 5
+"""Tensors that a message names of those that do not fit."""
 
 
 def load_weights(module: nn.Module, path: str | Path) -> None:
@@ -52,7 +55,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             remedy="save a state dict: torch.save(model.state_dict(), path)",
         )
     if broken := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
-        raise WeightsError(f"values that are not finite in {_listed(broken)}", where=path)
+        raise WeightsError(f"values that are not finite in {listed(broken, shown=_SHOWN)}", where=path)
     return tensors
 
 
@@ -108,7 +111,7 @@ def fill(
         if name in tensors and tensors[name].shape != expected[name].shape
     ]
     complaints = [
-        f"{len(found)} {what}: {_listed(found)}"
+        f"{len(found)} {what}: {listed(found, shown=_SHOWN)}"
         for found, what in (
             (missing, "missing in the file"),
             (unknown, "not known to the model"),
@@ -121,10 +124,6 @@ def fill(
             "the weights do not fit the model: " + "; ".join(complaints), where=where, remedy=remedy
         )
     module.load_state_dict(dict(tensors), strict=False)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _read_safetensors(path: str | Path) -> Any:

@@ -79,7 +79,7 @@ class Predictor(ABC):
             device,
             separation,
         )
-        found = self.scored(find_recordings(_listed(files)), options)
+        found = self.scored(find_recordings(_as_list(files)), options)
         for note in found.set_aside:
             logger_for(None).info("set aside: %s: %s", note.path, note.reason)
         return found
@@ -233,7 +233,7 @@ def predict(
         separation,
     )
     finished = Finished(Path(out))
-    return load(run).write(find_recordings(_listed(files)), options, finished)
+    return load(run).write(find_recordings(_as_list(files)), options, finished)
 
 
 def _written(work: Work, finished: Finished, *, started: float) -> PredictSummary:
@@ -291,7 +291,7 @@ def _namesakes(recordings: Sequence[Path]) -> int:
     return sum(count for count in names.values() if count > 1)
 
 
-def _listed(files: PathLike | Iterable[PathLike]) -> list[PathLike]:
+def _as_list(files: PathLike | Iterable[PathLike]) -> list[PathLike]:
     return [files] if isinstance(files, str | os.PathLike) else list(files)
 
 
