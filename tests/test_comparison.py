@@ -141,6 +141,14 @@ def test_without_replicates_nothing_is_said_of_doubt_and_fewer_are_refused(tmp_p
         compare(folders, replicates=-5)
 
 
+def test_a_cell_that_is_no_number_is_told_with_its_line(tmp_path):
+    folders = [write_crossval(tmp_path / name, RIGHT) for name in ("one", "two")]
+    table = folders[1] / "out_of_fold.csv"
+    table.write_text(table.read_text().replace("0.1,0.9", "0.1,?", 1))
+    with pytest.raises(RunError, match=r"two/out_of_fold\.csv:3: .*b '\?' is no number"):
+        compare(folders, replicates=0)
+
+
 def test_clips_of_other_parts_are_not_compared(tmp_path):
     folders = [write_crossval(tmp_path / name, RIGHT) for name in ("one", "two")]
     (folders[0] / "summary.json").write_text(

@@ -332,3 +332,7 @@ def test_probabilities_of_other_clips_are_refused(tmp_path: Path) -> None:
         read_probabilities(tmp_path / "clips.csv", classes=["a", "b"], clips=3)
     with pytest.raises(RunError, match="cannot be read"):
         read_probabilities(tmp_path / "none.csv", classes=["a", "b"], clips=2)
+    text = (tmp_path / "clips.csv").read_text()
+    (tmp_path / "clips.csv").write_text(text.replace("0.0,1.0\n", "0.0,one\n"))
+    with pytest.raises(RunError, match=r"clips\.csv:3: .*b 'one' is no number; evaluate the run again"):
+        read_probabilities(tmp_path / "clips.csv", classes=["a", "b"], clips=2)

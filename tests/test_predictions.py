@@ -108,12 +108,26 @@ def test_a_table_read_in_chunks_is_the_table(
 @pytest.mark.parametrize(
     ("break_it", "complaint"),
     [
-        (lambda text: text.replace(b"2.250000", b"later"), "'later'.* hold numbers"),
-        (lambda text: text.replace(b"2.250000", b"2\xea", 1), "not a table of predictions"),
+        (
+            lambda text: text.replace(b"14.750000", b"later", 1),
+            r"table\.csv:9: .* 'later' is no number; .* hold numbers",
+        ),
+        (lambda text: text.replace(b"14.750000", b"nan", 1), r"table\.csv:9: .* 'nan' is no number"),
+        (lambda text: text.replace(b"14.750000", b"", 1), r"table\.csv:9: .* '' is no number"),
+        (lambda text: text.replace(b"14.750000", b"2\xea", 1), r"table\.csv:9: .* '2\\xea' is no number"),
+        (
+            lambda text: text.replace(b"14.750000,", b"", 1),
+            r"table\.csv:9: .* 8 cells in a table of 9 columns",
+        ),
+        (
+            lambda text: text.replace(b"14.750000", b"2,3", 1),
+            r"table\.csv:9: .* 10 cells in a table of 9 columns",
+        ),
         (lambda text: b"\xff\xfe" + text, "not a table of predictions"),
+        (lambda text: b"x" * 200_000 + text, r"table\.csv:1: not a table of predictions: field larger"),
     ],
 )
-def test_cells_that_are_no_numbers_are_told(
+def test_cells_that_are_no_numbers_are_told_with_their_line(
     tmp_path: Path, break_it: Callable[[bytes], bytes], complaint: str
 ) -> None:
     awkward().write(tmp_path / "table.csv")
@@ -121,6 +135,17 @@ def test_cells_that_are_no_numbers_are_told(
     (tmp_path / "table.csv").write_bytes(broken)
     with pytest.raises(ManifestError, match=complaint):
         Predictions.read(tmp_path / "table.csv")
+
+
+def test_rows_of_parquet_that_hold_no_numbers_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kikiwake.predictions._ROW_GROUP_VALUES", 3 * (5 + len(CLASSES)))
+    broken = awkward()
+    broken.probabilities[4, 1] = np.nan
+    broken.write(tmp_path / "table.parquet")
+    with pytest.raises(ManifestError, match=r"table\.parquet: .* not finite in one of rows 4 to 6"):
+        Predictions.read(tmp_path / "table.parquet")
 
 
 def test_recordings_come_whole_however_the_table_is_cut() -> None:

@@ -18,7 +18,7 @@ from kikiwake.errors import RunError
 from kikiwake.manifest import Manifest
 from kikiwake.randomness import generator
 from kikiwake.recipe import Recipe
-from kikiwake.tables import write_table
+from kikiwake.tables import first_bad_row, write_table
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +27,8 @@ LEVEL = 0.95
 
 COLUMNS = ("path", "start", "end", "group", "fold", "class", "predicted", "correct")
 """What a table of clips says before the probabilities of the classes."""
+
+EVALUATE_AGAIN = "evaluate the run again"
 
 
 @dataclass(frozen=True)
@@ -199,22 +201,41 @@ class ScoredClips:
         figures.reliability_diagram(*found, folder / "reliability.png")
 
 
+def read_clips(path: Path) -> tuple[list[str], list[dict[str, str]], Array]:
+    """Return the classes of a table that `ScoredClips.write` wrote, what it says of clips, and probabilities.
+
+    Shape: probabilities `[N, K]`, float64.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        numbers = np.array([row[len(COLUMNS) :] for row in rows], dtype=np.float64)
+    except (OSError, ValueError) as error:
+        bad = first_bad_row(path, texts=range(len(COLUMNS))) if path.is_file() else None
+        where, what = bad or (str(path), str(error))
+        what = f"the scored clips cannot be read: {what}"
+        raise RunError(what, where=where, remedy=EVALUATE_AGAIN) from error
+    if tuple(header[: len(COLUMNS)]) != COLUMNS:
+        what = f"no table of scored clips: it does not begin with {', '.join(COLUMNS)}"
+        raise RunError(what, where=path, value=header[: len(COLUMNS)], remedy=EVALUATE_AGAIN)
+    classes = header[len(COLUMNS) :]
+    return classes, [dict(zip(COLUMNS, row, strict=False)) for row in rows], numbers
+
+
 def read_probabilities(path: Path, *, classes: Sequence[str], clips: int) -> Array:
     """Return the probabilities `[N, K]` of a table that `ScoredClips.write` wrote.
 
     Raises:
         RunError: it is not there, or of other clips or classes.
     """
-    remedy = "evaluate the run again"
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
-        values = np.array([row[len(COLUMNS) :] for row in rows], dtype=np.float32)
-    except (OSError, ValueError) as error:
-        raise RunError(f"the scored clips cannot be read: {error}", where=path, remedy=remedy) from error
-    if header != [*COLUMNS, *classes] or len(rows) != clips:
-        raise RunError("the scored clips are not those of this run", where=path, remedy=remedy)
-    return values
+    found, rows, probabilities = read_clips(path)
+    if found != list(classes) or len(rows) != clips:
+        what = "the scored clips are not those of this run"
+        raise RunError(what, where=path, remedy=EVALUATE_AGAIN)
+    return probabilities.astype(np.float32)
 
 
 def cell(value: float | None) -> str:

@@ -7,7 +7,6 @@ section 8.6, on paired samples).
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ import numpy.typing as npt
 from kikiwake import figures, metrics
 from kikiwake._bootstrap import Interval, bootstrap_all
 from kikiwake._score_table import aligned, interval, shown
-from kikiwake._scored_clips import COLUMNS, LEVEL, cell
+from kikiwake._scored_clips import LEVEL, cell, read_clips
 from kikiwake.ensembles import RECORD as ENSEMBLE
 from kikiwake.ensembles import open_model
 from kikiwake.errors import RunError
@@ -299,14 +298,8 @@ def _read(folder: Path, name: str) -> Contender:
         found = stored_evaluation(model) or evaluate(model)
         about = {"multilabel": found.multilabel, "part": found.part, "notes": found.notes}
         table = found.folder / "clips.csv"
-    try:
-        with table.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot be read: {error}", where=table, remedy="evaluate the run again") from error
-    classes = header[len(COLUMNS) :]
-    cells = [dict(zip(COLUMNS, row, strict=False)) for row in rows]
-    targets = np.zeros((len(rows), len(classes)))
+    classes, cells, probabilities = read_clips(table)
+    targets = np.zeros((len(cells), len(classes)))
     for row, own in enumerate(cells):
         true = own["class"].split(";") if about["multilabel"] else [own["class"]]
         targets[row, [classes.index(one) for one in true if one]] = 1.0
@@ -322,7 +315,7 @@ def _read(folder: Path, name: str) -> Contender:
         part=str(about["part"]),
         notes=list(about["notes"]),
         targets=targets,
-        probabilities=np.array([row[len(COLUMNS) :] for row in rows], dtype=np.float64),
+        probabilities=probabilities,
     )
 
 

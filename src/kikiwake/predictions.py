@@ -18,7 +18,7 @@ import numpy as np
 
 from kikiwake.errors import ManifestError
 from kikiwake.files import replace_atomically
-from kikiwake.tables import quoted, write_table
+from kikiwake.tables import first_bad_row, quoted, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = ("path", "row_id", "start", "end", "predicted")
 QUARANTINE_COLUMNS = ("path", "offset_seconds", "reason", "kind")
 
+_TEXTS = frozenset(at for at, name in enumerate(COLUMNS) if name not in {"start", "end"})
 _ROW_GROUP_VALUES = 1 << 22
 
 
@@ -123,6 +124,7 @@ def read_chunks(path: Path) -> Iterator[Predictions]:
     """
     if not path.is_file():
         raise ManifestError("there is no such table", where=path, remedy="make it with `kikiwake predict`")
+    done = 0
     for columns, cells in _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path):
         if tuple(columns[: len(COLUMNS)]) != COLUMNS:
             raise ManifestError(
@@ -136,13 +138,21 @@ def read_chunks(path: Path) -> Iterator[Predictions]:
             for at, values in enumerate(cells[len(COLUMNS) :]):
                 probabilities[:, at] = values
             starts, ends = (np.asarray(cells[COLUMNS.index(name)], float) for name in ("start", "end"))
-        except ValueError as error:
-            raise ManifestError(
-                f"not a table of predictions: {error}",
-                where=path,
-                remedy="start, end and the columns of classes hold numbers",
-            ) from error
+            for name, found in (("start", starts), ("end", ends), ("a class", probabilities)):
+                if not np.isfinite(found).all():
+                    raise ValueError(f"{name} is not finite")
+        except (ValueError, TypeError) as error:
+            raise _complaint(path, f"{error} in one of rows {done + 1} to {done + rows}") from error
         yield Predictions([str(value) for value in cells[0]], starts, ends, probabilities, classes)
+        done += rows
+
+
+def _complaint(path: Path, what: str) -> ManifestError:
+    """Return the error of a table that was refused: what is wrong in its first bad row, else `what`."""
+    bad = None if path.suffix == ".parquet" else first_bad_row(path, texts=_TEXTS)
+    where, what = bad or (str(path), what)
+    remedy = "start, end and the columns of classes hold numbers; make it again with `kikiwake predict`"
+    return ManifestError(f"not a table of predictions: {what}", where=where, remedy=remedy)
 
 
 def by_recording(chunks: Iterable[Predictions]) -> Iterator[Predictions]:
@@ -295,7 +305,7 @@ def _read_csv(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
             for frame in frames:
                 yield columns, [frame[at].to_numpy() for at in range(len(columns))]
         except (ValueError, csv.Error) as error:  # pandas' errors, and bytes that are no UTF-8
-            raise ManifestError(f"not a table of predictions: {error}", where=path) from error
+            raise _complaint(path, str(error)) from error
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
