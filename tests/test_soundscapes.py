@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from kikiwake import _timetable, _trimming, audio
 from kikiwake.cli import app
 from kikiwake.datasets import prepare
-from kikiwake.errors import AudioError, KikiwakeError, ManifestError, StorageError
+from kikiwake.errors import AudioError, KikiwakeError, ManifestError, RecipeError, StorageError
 from kikiwake.files import content_hash
 from kikiwake.manifest import Clip, Manifest
 from kikiwake.randomness import generator
@@ -240,10 +240,10 @@ def test_noise_of_a_folder_is_dealt_to_the_folds(tones: Manifest, tmp_path: Path
 
 
 def test_noise_that_is_silent_or_not_there_is_refused(tones: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="no such folder"):
+    with pytest.raises(RecipeError, match="no such folder"):
         make(tones, tmp_path / "set", noise=tmp_path / "gone")
     (tmp_path / "noise").mkdir()
-    with pytest.raises(StorageError, match="no recording is in"):
+    with pytest.raises(RecipeError, match="no recording is in"):
         make(tones, tmp_path / "set", noise=tmp_path / "noise")
     soundfile.write(tmp_path / "noise" / "still.wav", np.zeros(RATE), RATE)
     with pytest.raises(AudioError, match=r"still\.wav: is silent"):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from kikiwake import audio
 from kikiwake._sounds import Rng, Waveform, background, between, noise, scaled
-from kikiwake.errors import AudioError, StorageError
+from kikiwake.errors import AudioError
 
 _QUIETEST_DB, _LOUDEST_DB = -50.0, -35.0
 
@@ -39,20 +38,3 @@ def taken(recordings: Sequence[audio.AudioInfo], samples: int, *, rng: Rng, samp
             remedy="take it out of the folder of noise: no ratio to silence can be had",
         )
     return scaled(np.resize(heard.astype(np.float64), samples)) * 10 ** (level / 20)
-
-
-def recordings_in(folder: Path) -> list[audio.AudioInfo]:
-    """Return what the headers of a folder's recordings say, in the order of their names.
-
-    Raises:
-        StorageError: there is no recording in it.
-        AudioError: one cannot be read.
-    """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in audio.AUDIO_SUFFIXES)
-    if not paths:
-        raise StorageError(
-            "no recording is in this folder" if folder.is_dir() else "there is no such folder",
-            where=folder,
-            remedy="name a folder of recordings without the sounds that are laid over them",
-        )
-    return [audio.probe(path) for path in paths]

@@ -23,6 +23,7 @@ from kikiwake._pools import Pool, pools, usable
 from kikiwake._sounds import Rng, Waveform
 from kikiwake._timetable import Happening, Settings, timetable
 from kikiwake.audio import AudioInfo
+from kikiwake.augmentations._recordings import probed
 from kikiwake.errors import KikiwakeError, ManifestError
 from kikiwake.manifest import Manifest
 from kikiwake.randomness import generator
@@ -110,8 +111,9 @@ def synthesise_set(
     Raises:
         KikiwakeError: a number is out of range.
         ManifestError: no clip can be used, or its groups lie in several folds, or there is no such fold.
-        AudioError: a clip or a recording of noise cannot be read.
-        StorageError: `folder` holds other sounds or cannot be written, or `noise` holds none.
+        AudioError: a clip cannot be read, or a recording of noise is silent.
+        RecipeError: `noise` holds no recording, or one that cannot be read.
+        StorageError: `folder` holds other sounds or cannot be written.
     """
     settings = Settings(
         sample_rate=sample_rate,
@@ -128,7 +130,11 @@ def synthesise_set(
     if fold is not None:
         manifest = _of_fold(manifest, fold)
     sides = pools(manifest, groups_per_fold=groups_per_fold, folds=folds, seed=seed)
-    backgrounds = _backgrounds.recordings_in(noise) if noise else []
+    backgrounds = (
+        probed(noise, where="noise", remedy="name a folder of recordings without the sounds of the clips")
+        if noise
+        else []
+    )
     names = [f"{number:0{max(4, len(str(recordings - 1)))}d}.flac" for number in range(recordings)]
     refuse_others(folder, {f"audio/{name}" for name in names})
     truth: list[tuple[str, ...]] = []
