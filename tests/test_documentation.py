@@ -13,8 +13,10 @@ from types import ModuleType
 
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
 from kikiwake import components
+from kikiwake.cli import app
 from kikiwake.errors import RecipeError
 from toys import PITCHES, SAMPLE_RATE, tone, write_tones
 
@@ -49,6 +51,7 @@ def test_the_example_part_in_contributing_works_as_written(monkeypatch: pytest.M
         "docs/benchmarks.md",
         "docs/coming_from.md",
         "docs/docker.md",
+        "docs/events.md",
         "docs/glossary.md",
     ],
 )
@@ -86,6 +89,27 @@ def test_the_readmes_examples_run_as_written(tmp_path: Path) -> None:
         finished = run([sys.executable, "-m", *words])
         assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "heard.csv").read_text(encoding="utf-8").count("night_") == 4
+
+
+def test_the_way_from_clips_to_scores_of_events_runs_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As written, but for fewer recordings and one epoch."""
+    page = (PROJECT / "docs" / "events.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"```\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    write_tones(tmp_path / "tones", clips_per_class=8, folds=4).rename(tmp_path / "tones" / "clips.csv")
+    for command in commands.splitlines():
+        words = shlex.split(command, comments=True)
+        assert words[0] == "kikiwake"
+        words = ["tones/clips.csv" if word == "clips.csv" else word for word in words[1:]]
+        if "--recordings" in words:
+            words[words.index("--recordings") + 1] = "12"
+        words += {"train": ["stages.train.epochs=1"], "prepare": ["--workers", "0"]}.get(words[0], [])
+        finished = CliRunner().invoke(app, words)
+        assert finished.exit_code == 0, (finished.output, finished.exception)
+    assert "event_micro_f1" in finished.output
+    assert (tmp_path / "heard.scores" / "events.csv").is_file()
 
 
 def test_every_benchmark_is_among_those_that_make_bench_runs() -> None:
