@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kikiwake.frontends._vectorised import greater, kth, true_places
+
 A0_HZ = 27.5
 """Octaves are counted from here."""
 
@@ -47,38 +49,39 @@ def tuning_steps(power: Tensor, *, sample_rate: int, n_fft: int) -> tuple[int, i
     """
     first = max(1, math.ceil(_LOWEST_HZ * n_fft / sample_rate))
     end = min(math.ceil(_HIGHEST_HZ * n_fft / sample_rate), power.shape[-1] - 1)
-    near = power[:, first - 1 : end + 1].sqrt()
-    largest = power.amax(-1, keepdim=True).sqrt()
-    peaks = near > 0.1 * largest
-    peaks[:, 1:-1] &= (near[:, 1:-1] > near[:, :-2]) & (near[:, 1:-1] >= near[:, 2:])
-    peaks[:, [0, -1]] = False
-    at = peaks.flatten().nonzero()[:, 0]
-    bins = first - 1 + at % near.shape[1]
-    sides = torch.stack([near.view(-1)[at + side] for side in (-1, 0, 1)])
-    of_magnitudes = _commonest_step(bins, sides, bin_hz=sample_rate / n_fft)
-    # A tenth of the power is 0.32 of the magnitude: what is left are peaks of the power.
-    loud = (near > math.sqrt(0.1) * largest).view(-1)[at]
-    return of_magnitudes, _commonest_step(bins[loud], sides[:, loud].square(), bin_hz=sample_rate / n_fft)
+    near = power[:, first - 1 : end + 1].contiguous()
+    largest = power.amax(-1, keepdim=True)
+    values = near.view(-1)
+    before, within, behind = values[:-2], values[1:-1], values[2:]
+    # A tenth of the magnitude is a hundredth of the power. Frames follow each other: their ends are no peaks.
+    peaks = greater(near, 0.01 * largest)
+    peaks[:, 0] = peaks[:, -1] = False
+    at = true_places(peaks.view(-1)[1:-1] & greater(within, before) & ~greater(behind, within))
+    bins = torch.arange(first - 1, end + 1, device=power.device).float().repeat(len(near))[1:-1]
+    found = [side.index_select(0, at) for side in (bins, before, within, behind)]
+    loud = true_places(greater(near, 0.1 * largest).view(-1)[1:-1].index_select(0, at))
+    louder = [side.index_select(0, loud) for side in found]
+    bin_hz = sample_rate / n_fft
+    of_magnitudes = _commonest_step(found[0], *(side.sqrt() for side in found[1:]), bin_hz=bin_hz)
+    return of_magnitudes, _commonest_step(*louder, bin_hz=bin_hz)
 
 
-def _commonest_step(bins: Tensor, sides: Tensor, *, bin_hz: float) -> int:
+def _commonest_step(bins: Tensor, before: Tensor, peak: Tensor, behind: Tensor, *, bin_hz: float) -> int:
     """Return the commonest deviation from a semitone, in hundredths, of the louder half of the peaks.
 
-    Shape: bins `[P]`; sides, the values before, at and behind each peak: `[3, P]`.
+    Shape: `[P]` each: bins, and the values before, at and behind the peaks.
     """
     if not len(bins):
         return 0
-    before, peak, after = sides
-    slope, bend = (after - before) / 2, after + before - 2 * peak
-    shift = torch.where(slope.abs() < bend.abs(), -slope / bend, 0.0)
+    slope, bend = (behind - before) / 2, behind + before - 2 * peak
+    shift = torch.where(greater(bend.abs(), slope.abs()), -slope / bend, 0.0)
     height = peak + 0.5 * slope * shift
     # Of an even number, those that reach the mean of the middle two are those that reach the upper one.
-    loud = height >= height.kthvalue(len(height) // 2 + 1).values
-    places = bins[loud] + shift[loud].double()
-    residual = (PITCHES * (places * (bin_hz / A0_HZ)).log2()).remainder(1.0)
-    residual = torch.where(residual >= 0.5, residual - 1.0, residual)
-    edges = torch.linspace(-0.5, 0.5, _RESOLUTION + 1, dtype=torch.float64, device=residual.device)
-    steps = (torch.bucketize(residual, edges, right=True) - 1).clamp(max=_RESOLUTION - 1)
+    loud = true_places(~greater(kth(height, len(height) // 2), height))
+    hertz = (bins + shift).index_select(0, loud) * bin_hz
+    # A step takes what lies above it: -0.01 to 0 semitones are step -1.
+    above = PITCHES * _RESOLUTION * (hertz / A0_HZ).log2() + _RESOLUTION // 2
+    steps = above.floor().remainder(_RESOLUTION).int()
     return int(torch.bincount(steps, minlength=_RESOLUTION).argmax()) - _RESOLUTION // 2
 
 

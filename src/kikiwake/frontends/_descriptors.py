@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kikiwake.frontends._sorting import ascending
+from kikiwake.frontends._vectorised import ascending, greater
 
 CONTRAST_START_HZ = 200.0
 CONTRAST_BANDS = 6
@@ -47,7 +47,7 @@ def zero_crossing_rate(waveform: Tensor, *, frame_length: int, hop_length: int) 
     Shape: waveform `[T]`.
     """
     half = frame_length // 2
-    negative = waveform < -SILENCE
+    negative = greater(waveform.new_tensor(-SILENCE), waveform)
     # The first and the last sample go on for ever, so that no sign differs before and behind the clip.
     changes = functional.pad(negative[1:] != negative[:-1], (half, half + 1))
     frames = 1 + (len(changes) - frame_length) // hop_length

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kikiwake.frontends._sorting import ascending
+from kikiwake.frontends._vectorised import ascending
 
 MOMENTS = ("kurtosis", "max", "mean", "median", "min", "skew", "std")
 """In the order of `moments`."""

@@ -1,0 +1,38 @@
+"""What numpy computes with vector instructions of a CPU, and torch does not.
+
+It takes an eighth to a half of torch's time. On other devices torch does it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def ascending(values: Tensor) -> Tensor:
+    """Return values sorted along the last axis, sooner than torch finds the largest or the middle ones."""
+    if values.device.type != "cpu":
+        return values.sort().values
+    return torch.from_numpy(np.sort(values.numpy()))
+
+
+def kth(values: Tensor, place: int) -> Tensor:
+    """Return the value at a place, from 0, among `[P]` sorted values: `[]`."""
+    if values.device.type != "cpu":
+        return values.kthvalue(place + 1).values
+    return torch.from_numpy(np.partition(values.numpy(), place)[place, None])[0]
+
+
+def greater(values: Tensor, others: Tensor) -> Tensor:
+    """Return where values are greater than others: bool."""
+    if values.device.type != "cpu":
+        return values > others
+    return torch.from_numpy(np.greater(values.numpy(), others.numpy()))
+
+
+def true_places(true: Tensor) -> Tensor:
+    """Return the places of what is true in bool `[P]`."""
+    if true.device.type != "cpu":
+        return true.nonzero()[:, 0]
+    return torch.from_numpy(np.flatnonzero(true.numpy()))
