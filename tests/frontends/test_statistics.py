@@ -14,9 +14,12 @@ import torch
 from kikiwake.errors import RecipeError
 from kikiwake.frontends._chroma import tuning_steps
 from kikiwake.frontends._descriptors import (
+    centroid_and_bandwidth,
     contrast,
     contrast_bands,
-    contrast_extremes,
+    rolloff,
+    stretch_sums,
+    stretch_weights,
     zero_crossing_rate,
 )
 from kikiwake.frontends._moments import MOMENTS, moments
@@ -162,8 +165,25 @@ def test_peaks_and_valleys_are_those_of_sorted_bands(n_fft, levels):
     for first, end, count in bands:
         ordered = np.sort(np.sqrt(power[:, first:end]), axis=1)
         expected.append(10 * np.log10(ordered[:, -count:].mean(1) / ordered[:, :count].mean(1)))
-    found = contrast(contrast_extremes(torch.from_numpy(power).sqrt(), bands))
+    found = contrast(torch.from_numpy(power), bands)
     assert found.numpy() == pytest.approx(np.stack(expected), abs=1e-4)
+
+
+def test_centroid_bandwidth_and_rolloff_are_those_of_single_bins():
+    bins = np.arange(1056)
+    noise = np.random.default_rng(0).random((4, 1056)).astype(np.float32)
+    narrow = np.exp(-np.abs(bins - np.array([[3.3], [495.5], [512.0], [1020.0]]))).astype(np.float32)
+    magnitudes = np.concatenate([noise, narrow, np.zeros((1, 1056), np.float32)])
+    magnitudes[:, 1025:] = 0.0
+    weights = magnitudes.astype(np.float64) / np.maximum(magnitudes.sum(1, keepdims=True), 1e-30)
+    centre = weights @ bins
+    spread = np.sqrt((weights * (bins - centre[:, None]) ** 2).sum(1))
+    edge = (weights.cumsum(1) < 0.85 * weights.sum(1, keepdims=True)).sum(1)
+    sums = stretch_sums(torch.from_numpy(magnitudes), stretch_weights())
+    found = centroid_and_bandwidth(sums, bin_hz=20.0)
+    assert found[0][0].numpy() == pytest.approx(20 * centre, rel=1e-6)
+    assert found[1][0].numpy() == pytest.approx(20 * spread, rel=2e-5)
+    assert rolloff(torch.from_numpy(magnitudes) ** 2, sums, bin_hz=20.0)[0].tolist() == (20 * edge).tolist()
 
 
 def test_crossings_are_counted_inside_each_frame():

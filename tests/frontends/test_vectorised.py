@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kikiwake.frontends._vectorised import greater, kth, true_places
+from kikiwake.frontends._vectorised import greater, kth, true_places, write_magnitudes
 
 
 def test_comparing_and_selecting_are_torchs():
@@ -13,3 +13,10 @@ def test_comparing_and_selecting_are_torchs():
     assert torch.equal(greater(values, limits), values > limits)
     assert torch.equal(true_places((values > 0).view(-1)), (values > 0).view(-1).nonzero()[:, 0])
     assert all(kth(values[0], place) == values[0].sort().values[place] for place in (0, 25, 49))
+
+
+def test_magnitudes_are_written_beside_what_is_there():
+    spectrum = torch.complex(torch.tensor([[3.0, 0.0]]), torch.tensor([[-4.0, 0.0]]))
+    room = torch.ones(1, 3)
+    write_magnitudes(spectrum, out=room[:, :2])
+    assert room.tolist() == [[5.0, 0.0, 1.0]]

@@ -1,7 +1,6 @@
 """Descriptors of a spectrum: where its energy lies, and how it is spread. Equal to librosa's.
 
-Spectra are magnitudes `[..., N, F]` of N frames; each function returns one row or more over time,
-`[..., R, N]`.
+Spectra are the power `[N, F]` of N frames; each function returns one row or more over time, `[R, N]`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ CONTRAST_BANDS = 6
 CONTRAST_SHARE = 0.02
 ROLLOFF_SHARE = 0.85
 TREND_FRAMES = 9
-_BINS_A_SUM = 32
+BINS_A_STRETCH = 32
 SILENCE = 1e-10
 """Samples up to this count as 0 when signs are counted; less power than this counts as this in dB."""
 
@@ -36,7 +35,7 @@ def decibels(power: Tensor, *, top_db: float | None = None) -> Tensor:
 
 
 def rms(power: Tensor, *, n_fft: int) -> Tensor:
-    """Return the root mean square of each frame by Parseval's theorem: power to `[..., 1, N]`."""
+    """Return the root mean square of each frame by Parseval's theorem: `[..., N, F]` -> `[..., 1, N]`."""
     ends = power[..., 0] + (power[..., -1] if n_fft % 2 == 0 else 0.0)
     return (2 * (power.sum(-1) - 0.5 * ends)).sqrt().div(n_fft)[..., None, :]
 
@@ -59,34 +58,49 @@ def zero_crossing_rate(waveform: Tensor, *, frame_length: int, hop_length: int) 
     return (a_frame - between.to(a_frame)).float().div(frame_length)[None]
 
 
-def centroid_and_bandwidth(magnitudes: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean frequency and the spread about it in Hz, both `[..., 1, N]`.
+def stretch_weights() -> Tensor:
+    """Return 1, d and d squared for each of 32 bins, d being its distance from their middle: `[3, 32]`."""
+    distance = torch.arange(BINS_A_STRETCH) - (BINS_A_STRETCH - 1) / 2
+    return torch.stack([distance**power for power in range(3)])
 
-    Shape: frequencies `[F]`.
+
+def stretch_sums(magnitudes: Tensor, weights: Tensor) -> Tensor:
+    """Return sums over every 32 bins of their magnitudes times `stretch_weights`: `[N, F]` -> `[3, N, S]`.
+
+    F is a multiple of 32.
     """
-    total = magnitudes.sum(-1)
+    return (weights @ magnitudes.view(-1, BINS_A_STRETCH).T).view(3, len(magnitudes), -1)
+
+
+def centroid_and_bandwidth(sums: Tensor, *, bin_hz: float) -> tuple[Tensor, Tensor]:
+    """Return the mean frequency and the spread about it in Hz, both `[1, N]`, of `stretch_sums`."""
+    total = sums[0].sum(-1)
     total = torch.where(total > torch.finfo(total.dtype).tiny, total, 1.0)
-    centre = magnitudes @ frequencies / total
-    # Not the mean square less the squared mean, whose difference has no digits left for a high tone.
-    squares = (frequencies - centre[..., None]).square_()
-    spread = (squares.mul_(magnitudes).sum(-1) / total).sqrt()
-    return centre[..., None, :], spread[..., None, :]
+    middles = BINS_A_STRETCH * (torch.arange(sums.shape[-1], device=sums.device) + 0.5) - 0.5
+    centre = (sums[0] @ middles + sums[1].sum(-1)) / total
+    # Not the mean square less the squared mean, whose difference has no digits left for a high tone: each
+    # stretch is moved by its middle's distance from the centre, which is short where the magnitudes are.
+    away = middles - centre[:, None]
+    squares = (sums[0] * away + 2 * sums[1]) * away + sums[2]
+    spread = (squares.sum(-1) / total).clamp(min=0).sqrt()
+    return bin_hz * centre[None], bin_hz * spread[None]
 
 
-def rolloff(magnitudes: Tensor, frequencies: Tensor) -> Tensor:
-    """Return the frequency in Hz below which lies 85 % of the magnitude: `[N, F]` -> `[1, N]`.
+def rolloff(power: Tensor, sums: Tensor, *, bin_hz: float) -> Tensor:
+    """Return the frequency in Hz below which lies 85 % of the magnitude: `[1, N]`.
 
-    Sums of 32 bins tell where to look; the running sum is made there alone.
+    `stretch_sums` tell where to look; the running sum is made there alone.
+
+    Shape: power `[N, F]`, F a multiple of 32.
     """
-    padded = functional.pad(magnitudes, (0, -magnitudes.shape[-1] % _BINS_A_SUM))
-    parts = padded.view(len(padded), -1, _BINS_A_SUM)
-    sums = parts.sum(-1).cumsum(-1)
-    wanted = ROLLOFF_SHARE * sums[:, -1:]
-    part = torch.searchsorted(sums, wanted).clamp(max=sums.shape[-1] - 1)
-    before = torch.where(part > 0, sums.gather(1, (part - 1).clamp(min=0)), 0.0)
-    inside = parts.gather(1, part[..., None].expand(-1, -1, _BINS_A_SUM))[:, 0].cumsum(-1)
-    reached = _BINS_A_SUM * part[:, 0] + torch.searchsorted(inside, wanted - before)[:, 0]
-    return frequencies[reached.clamp(max=len(frequencies) - 1)][None]
+    running = sums[0].cumsum(-1)
+    wanted = ROLLOFF_SHARE * running[:, -1:]
+    stretch = torch.searchsorted(running, wanted).clamp(max=running.shape[-1] - 1)
+    before = torch.where(stretch > 0, running.gather(1, (stretch - 1).clamp(min=0)), 0.0)
+    at = stretch[..., None].expand(-1, -1, BINS_A_STRETCH)
+    inside = power.view(*running.shape, BINS_A_STRETCH).gather(1, at)[:, 0].sqrt().cumsum(-1)
+    within = torch.searchsorted(inside, wanted - before)[:, 0].clamp(max=BINS_A_STRETCH - 1)
+    return (bin_hz * (BINS_A_STRETCH * stretch[:, 0] + within))[None]
 
 
 class Band(NamedTuple):
@@ -112,30 +126,25 @@ def contrast_bands(frequencies: Tensor) -> Iterator[Band]:
         yield Band(first, end - (number < CONTRAST_BANDS), count)
 
 
-def contrast_extremes(magnitudes: Tensor, bands: tuple[Band, ...]) -> Tensor:
-    """Return the mean of the largest and of the smallest magnitudes of every band: `[N, F]` -> `[14, N]`."""
-    peaks, valleys = [], []
-    for first, end, count in bands:
-        band = magnitudes[:, first:end]
-        if count == 1:
-            peaks.append(band.amax(-1))
-            valleys.append(band.amin(-1))
-            continue
-        ordered = ascending(band)
-        peaks.append(ordered[:, -count:].mean(-1))
-        valleys.append(ordered[:, :count].mean(-1))
-    return torch.stack(peaks + valleys)
+def contrast(power: Tensor, bands: tuple[Band, ...]) -> Tensor:
+    """Return how far the peaks of each band stand above its valleys: `[N, F]` -> `[7, N]`.
 
-
-def contrast(extremes: Tensor) -> Tensor:
-    """Return how far the peaks of each band stand above its valleys: `[14, N]` -> `[7, N]`.
-
-    Both are mean magnitudes, of which librosa, and this, takes dB as if they were power.
+    Both are means of the largest and of the smallest magnitudes, of which librosa, and this, takes dB as if
+    they were power.
 
     Jiang et al. 2002, "Music type classification by spectral contrast feature".
     """
-    peaks, valleys = extremes.chunk(2)
-    return decibels(peaks, top_db=80.0) - decibels(valleys, top_db=80.0)
+    peaks, valleys = [], []
+    for first, end, count in bands:
+        band = power[:, first:end]
+        if count == 1:
+            peaks.append(band.amax(-1).sqrt())
+            valleys.append(band.amin(-1).sqrt())
+            continue
+        ordered = ascending(band)
+        peaks.append(ordered[:, -count:].sqrt().mean(-1))
+        valleys.append(ordered[:, :count].sqrt().mean(-1))
+    return decibels(torch.stack(peaks), top_db=80.0) - decibels(torch.stack(valleys), top_db=80.0)
 
 
 def cosine_basis(inputs: int, outputs: int) -> Tensor:

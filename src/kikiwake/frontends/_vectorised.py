@@ -36,3 +36,11 @@ def true_places(true: Tensor) -> Tensor:
     if true.device.type != "cpu":
         return true.nonzero()[:, 0]
     return torch.from_numpy(np.flatnonzero(true.numpy()))
+
+
+def write_magnitudes(spectrum: Tensor, *, out: Tensor) -> None:
+    """Write the magnitudes of complex values to `out`."""
+    if spectrum.device.type != "cpu":
+        torch.abs(spectrum, out=out)
+    else:
+        np.abs(spectrum.numpy(), out=out.numpy())

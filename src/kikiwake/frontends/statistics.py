@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from kikiwake.errors import RecipeError
 from kikiwake.frontends import _chroma, _descriptors
-from kikiwake.frontends._descriptors import contrast_bands, cosine_basis, decibels
+from kikiwake.frontends._descriptors import BINS_A_STRETCH, contrast_bands, cosine_basis, decibels
 from kikiwake.frontends._filterbank import Block, blocks, mel_filters
 from kikiwake.frontends._moments import MOMENTS, moments
 from kikiwake.frontends._threads import each_row
+from kikiwake.frontends._vectorised import write_magnitudes
 
 Kind = Literal[
     "log_mel",
@@ -55,15 +56,13 @@ FMA_ROWS = {
 ROWS = {**FMA_ROWS, "mfcc_delta": MFCCS, "mfcc_delta2": MFCCS}
 """All that can be measured over time."""
 
-_OF_MAGNITUDES = frozenset(
-    {"spectral_bandwidth", "spectral_centroid", "spectral_contrast", "spectral_rolloff"}
-)
+_OF_SUMS = frozenset({"spectral_bandwidth", "spectral_centroid", "spectral_rolloff"})
 _OF_CONSTANT_Q = frozenset({"chroma_cens", "chroma_cqt", "tonnetz"})
 _OF_MFCC = frozenset({"mfcc", "mfcc_delta", "mfcc_delta2"})
 
 
-_SAMPLES_AT_ONCE = 1 << 19
-"""Windowed samples that one step takes on a CPU: 2 MiB, so that its results are still in the cache."""
+_SAMPLES_AT_ONCE = 1 << 17
+"""Windowed samples that one step takes on a CPU: 512 KiB, so that its results are still in the cache."""
 
 
 def _in_blocks(filters: Tensor, parts: list[Block], power: Tensor) -> Tensor:
@@ -113,7 +112,7 @@ class Statistics(nn.Module):
     mel: Tensor
     mfcc_mel: Tensor
     cosines: Tensor
-    frequencies: Tensor
+    stretches: Tensor
 
     def __init__(
         self,
@@ -140,11 +139,11 @@ class Statistics(nn.Module):
         frequencies = torch.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
         self.bands = tuple(contrast_bands(frequencies)) if "spectral_contrast" in parts else ()
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-        self.register_buffer("frequencies", frequencies, persistent=False)
         self.register_buffer("mel", self._mel(n_mels), persistent=False)
         self.register_buffer("mfcc_mel", self._mel(MFCC_BANDS), persistent=False)
         self.mel_blocks = blocks(self.mel.numpy())
         self.mfcc_blocks = blocks(self.mfcc_mel.numpy())
+        self.register_buffer("stretches", _descriptors.stretch_weights(), persistent=False)
         self.register_buffer("cosines", cosine_basis(MFCC_BANDS, MFCCS), persistent=False)
         self.out_channels = in_channels * len(self._names())
 
@@ -185,8 +184,9 @@ class Statistics(nn.Module):
 
     def _values(self, waveform: Tensor) -> Iterator[Tensor]:
         """Yield the values of each kind of one channel of one clip. Shape: `[T]` -> `[D]`."""
-        power, of_magnitudes = self._spectra(waveform)
-        rows = self._rows(waveform, power) | of_magnitudes
+        spectrum, sums = self._spectra(waveform)
+        power = spectrum[:, : self.n_fft // 2 + 1]
+        rows = self._rows(waveform, power) | self._of_sums(spectrum, sums)
         measured = [part for part in self.parts if part != "log_mel"]
         found: dict[str, Tensor] = {}
         if measured:
@@ -200,39 +200,42 @@ class Statistics(nn.Module):
             else:
                 yield found[part].flatten().float()
 
-    def _spectra(self, waveform: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the power of every bin, `[N, F]`, and by name the rows that come of magnitudes, `[R, N]`.
+    def _spectra(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the power of every bin, `[N, F]`, and sums of magnitudes, `[3, N, S]`.
 
-        The magnitudes themselves never leave a CPU's cache.
+        Behind the last bin there is silence up to a multiple of 32 bins. The magnitudes themselves never
+        leave a CPU's cache.
         """
-        half = self.n_fft // 2
-        frames = nn.functional.pad(waveform, (half, half)).unfold(0, self.n_fft, self.hop_length)
-        power = waveform.new_empty(len(frames), half + 1)
-        wanted = _OF_MAGNITUDES & set(self.parts)
-        pieces: list[dict[str, Tensor]] = []
-        step = max(1, _SAMPLES_AT_ONCE // self.n_fft) if waveform.device.type == "cpu" else len(frames)
-        for start in range(0, len(frames), step):
-            some = slice(start, start + step)
-            parts = torch.view_as_real(torch.fft.rfft(frames[some] * self.window)).square_()
-            torch.add(parts[..., 0], parts[..., 1], out=power[some])
-            if wanted:
-                pieces.append(self._of_magnitudes(power[some].sqrt(), wanted))
-        found = {name: torch.cat([piece[name] for piece in pieces], dim=1) for name in wanted}
-        if "spectral_contrast" in wanted:
-            found["spectral_contrast"] = _descriptors.contrast(found["spectral_contrast"])
-        return power, found
+        half, hop = self.n_fft // 2, self.hop_length
+        count = 1 + len(waveform) // hop
+        width = math.ceil((half + 1) / BINS_A_STRETCH) * BINS_A_STRETCH
+        power = waveform.new_empty(count, width)
+        step = max(1, _SAMPLES_AT_ONCE // self.n_fft) if waveform.device.type == "cpu" else count
+        with_sums = not _OF_SUMS.isdisjoint(self.parts)
+        sums: list[Tensor] = []
+        scratch = waveform.new_zeros(step, width)
+        for start in range(0, count, step):
+            found = power[start : start + step]
+            magnitudes = scratch[: len(found)]
+            first, end = start * hop - half, (start + len(found) - 1) * hop + half
+            samples = nn.functional.pad(waveform, (-first, end - len(waveform)))
+            spectrum = torch.fft.rfft(samples.unfold(0, self.n_fft, hop) * self.window)
+            write_magnitudes(spectrum, out=magnitudes[:, : half + 1])
+            torch.square(magnitudes, out=found)
+            if with_sums:
+                sums.append(_descriptors.stretch_sums(magnitudes, self.stretches))
+        return power, torch.cat(sums, dim=1) if sums else power.new_empty(0)
 
-    def _of_magnitudes(self, magnitudes: Tensor, wanted: Set[str]) -> dict[str, Tensor]:
-        """Return what magnitudes `[N, F]` say of their frames; of the contrast, what it is made of."""
-        found: dict[str, Tensor] = {}
+    def _of_sums(self, spectrum: Tensor, sums: Tensor) -> dict[str, Tensor]:
+        """Return what is wanted of where the magnitudes lie: `[1, N]` by name."""
+        wanted, rows = _OF_SUMS & set(self.parts), dict[str, Tensor]()
+        bin_hz = self.sample_rate / self.n_fft
         if wanted & {"spectral_bandwidth", "spectral_centroid"}:
-            centroid, bandwidth = _descriptors.centroid_and_bandwidth(magnitudes, self.frequencies)
-            found |= {"spectral_centroid": centroid, "spectral_bandwidth": bandwidth}
+            centroid, bandwidth = _descriptors.centroid_and_bandwidth(sums, bin_hz=bin_hz)
+            rows |= {"spectral_centroid": centroid, "spectral_bandwidth": bandwidth}
         if "spectral_rolloff" in wanted:
-            found["spectral_rolloff"] = _descriptors.rolloff(magnitudes, self.frequencies)
-        if "spectral_contrast" in wanted:
-            found["spectral_contrast"] = _descriptors.contrast_extremes(magnitudes, self.bands)
-        return found
+            rows["spectral_rolloff"] = _descriptors.rolloff(spectrum, sums, bin_hz=bin_hz)
+        return rows
 
     def _rows(self, waveform: Tensor, power: Tensor) -> dict[str, Tensor]:
         """Return what else is wanted of all that can be measured over time: `[rows, N]` by name."""
@@ -260,6 +263,8 @@ class Statistics(nn.Module):
             rows["mfcc_delta"] = _descriptors.trend(rows["mfcc"], order=1)
         if "mfcc_delta2" in wanted:
             rows["mfcc_delta2"] = _descriptors.trend(rows["mfcc"], order=2)
+        if "spectral_contrast" in wanted:
+            rows["spectral_contrast"] = _descriptors.contrast(power, self.bands)
         if "rmse" in wanted:
             rows["rmse"] = _descriptors.rms(power, n_fft=n_fft)
         if "zcr" in wanted:
