@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from kikiwake.frontends._vectorised import greater, kth, true_places, write_magnitudes
+from kikiwake.frontends._vectorised import extremes, greater, kth, true_places, write_magnitudes
+
+
+@pytest.mark.parametrize("width", [100, 728])
+@pytest.mark.parametrize("levels", [4, 1 << 20])
+def test_extremes_are_the_ends_of_sorted_rows(width, levels):
+    drawn = torch.randint(levels, (5, width + 3), generator=torch.Generator().manual_seed(0))
+    values = (drawn / 7)[:, 1 : 1 + width]
+    before, ordered = values.clone(), values.sort().values
+    smallest, largest = extremes(values, 15)
+    assert torch.equal(smallest.sort().values, ordered[:, :15])
+    assert torch.equal(largest.sort().values, ordered[:, -15:])
+    assert torch.equal(values, before)
 
 
 def test_comparing_and_selecting_are_torchs():

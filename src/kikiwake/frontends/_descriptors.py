@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kikiwake.frontends._vectorised import ascending, greater
+from kikiwake.frontends._vectorised import extremes, greater
 
 CONTRAST_START_HZ = 200.0
 CONTRAST_BANDS = 6
@@ -141,9 +141,9 @@ def contrast(power: Tensor, bands: tuple[Band, ...]) -> Tensor:
             peaks.append(band.amax(-1).sqrt())
             valleys.append(band.amin(-1).sqrt())
             continue
-        ordered = ascending(band)
-        peaks.append(ordered[:, -count:].sqrt().mean(-1))
-        valleys.append(ordered[:, :count].sqrt().mean(-1))
+        smallest, largest = extremes(band, count)
+        peaks.append(largest.sqrt().mean(-1))
+        valleys.append(smallest.sqrt().mean(-1))
     return decibels(torch.stack(peaks), top_db=80.0) - decibels(torch.stack(valleys), top_db=80.0)
 
 
