@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from kikiwake.errors import RecipeError
-from kikiwake.frontends._chroma import tuning_steps
+from kikiwake.frontends._chroma import _filtered, _half_band, tuning_steps
 from kikiwake.frontends._descriptors import (
     centroid_and_bandwidth,
     contrast,
@@ -184,6 +184,19 @@ def test_centroid_bandwidth_and_rolloff_are_those_of_single_bins():
     assert found[0][0].numpy() == pytest.approx(20 * centre, rel=1e-6)
     assert found[1][0].numpy() == pytest.approx(20 * spread, rel=2e-5)
     assert rolloff(torch.from_numpy(magnitudes) ** 2, sums, bin_hz=20.0)[0].tolist() == (20 * edge).tolist()
+
+
+@pytest.mark.parametrize("used", [0.2, 0.44, 0.6])
+@pytest.mark.parametrize("samples", [1, 200, 4321])
+def test_halving_keeps_what_is_used_and_lets_nothing_fold_onto_it(used, samples):
+    time = np.arange(samples)
+    kept, folded = (np.sin(np.pi * share * time).astype(np.float32) for share in (used / 2, 1 - used / 2))
+    low_pass = _half_band(used)
+    found = [_filtered(torch.from_numpy(tone), low_pass, step=2).numpy() for tone in (kept, folded)]
+    assert len(found[0]) == (samples + 1) // 2
+    inner = slice(20, -20)
+    assert found[0][inner] == pytest.approx(kept[::2][inner], abs=1e-5)
+    assert found[1][inner] == pytest.approx(0, abs=1e-5)
 
 
 def test_crossings_are_counted_inside_each_frame():

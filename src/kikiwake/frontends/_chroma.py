@@ -21,7 +21,10 @@ PITCHES = 12
 SMOOTHING_FRAMES = 41
 
 _LOWEST_HZ, _HIGHEST_HZ = 150.0, 4000.0
-_ODD_TAPS, _AT_ONCE = 24, 32
+_SIDE_LOBES = 1.15
+"""How far beyond its nominal end the highest filter reaches."""
+_AT_ONCE = 16
+"""Samples of a filtered signal that one row of a matrix product makes."""
 _RESOLUTION = 100
 """Tuning is told in hundredths of a semitone."""
 
@@ -124,7 +127,7 @@ def _relative_bandwidth() -> float:
 
 @lru_cache(maxsize=2 * _RESOLUTION)
 def wavelets(*, sample_rate: float, step: int) -> Tensor:
-    """Return the filters of the highest octave, `[n_fft, 24]`: 12 real, 12 imaginary parts.
+    """Return the filters of the highest octave, `[24, n_fft]`: 12 real, 12 imaginary parts.
 
     Every octave has the same at its own sample rate. `step`: of the tuning.
 
@@ -150,43 +153,46 @@ def wavelets(*, sample_rate: float, step: int) -> Tensor:
         rows.append(torch.where(size >= ordered[thin], row, 0.0))
     # The sum of a spectrum's products with a row is that of the frame with the row's Fourier transform, and
     # so few filters are sooner multiplied than the frame is transformed.
-    basis = torch.fft.fft(torch.stack(rows), n=n_fft).T
-    return torch.cat([basis.real, basis.imag], dim=1).float()
+    basis = torch.fft.fft(torch.stack(rows), n=n_fft)
+    return torch.cat([basis.real, basis.imag]).float()
 
 
-@lru_cache(maxsize=1)
-def _half_band() -> Tensor:
-    """Return the low pass before every second sample is dropped, as it weights the odd samples.
+@lru_cache(maxsize=8)
+def _half_band(used: float) -> Tensor:
+    """Return the low pass before every second sample is dropped, as `_banded` lays it out.
 
-    It falls by 110 dB from a third to two thirds of half the rate that it works at, so that what it lets pass
-    too much comes back above two thirds of half the new rate: far from the filters of an octave, which end at
-    0.4.
-
-    Of the even samples, such a filter weights the one in its middle only, by half.
-
-    Shape: `[_ODD_TAPS + _AT_ONCE - 1, _AT_ONCE]`: a column a result, each a sample further down.
+    `used`: the share of half the new rate up to which frequencies are looked at. Half of it is the share of
+    half the old rate, and what is folded onto them lies above 1 less that half: in between the filter falls,
+    by 110 dB. Of more than 2/3 it may take the upper end.
     """
-    length = 2 * _ODD_TAPS - 1
+    falls_within = math.pi * (1 - min(used, 2 / 3))
+    # Kaiser's estimate of the length for beta 12. Every second tap is 0, and so would be those at the ends.
+    length = 4 * math.ceil((109.65 / (2.285 * falls_within) + 2) / 4) - 1
     places = torch.arange(length, dtype=torch.float64) - length // 2
     window = torch.kaiser_window(length, periodic=False, beta=12.0, dtype=torch.float64)
-    taps = (torch.sinc(places / 2) * window)[::2]
-    taps = 0.5 * taps / taps.sum()
-    columns = torch.zeros(_ODD_TAPS + _AT_ONCE - 1, _AT_ONCE)
+    taps = torch.sinc(places / 2) * window
+    return _banded(taps / taps.sum(), step=2)
+
+
+def _banded(taps: Tensor, *, step: int) -> Tensor:
+    """Return a column a result, with the taps a step further down in each: `[L + step * 15, 16]`."""
+    columns = torch.zeros(len(taps) + step * (_AT_ONCE - 1), _AT_ONCE)
     for column in range(_AT_ONCE):
-        columns[column : column + _ODD_TAPS, column] = taps.float()
+        columns[step * column : step * column + len(taps), column] = taps
     return columns
 
 
-def _halved(waveform: Tensor) -> Tensor:
-    """Return the waveform at half its sample rate: `[T]` -> `[ceil(T / 2)]`."""
-    count = math.ceil(len(waveform) / 2)
-    rows = math.ceil(count / _AT_ONCE)
-    columns = _half_band().to(waveform.device)
-    odd = waveform[1::2]
-    before = _ODD_TAPS // 2
-    padded = functional.pad(odd, (before, rows * _AT_ONCE + _ODD_TAPS - 1 - before - len(odd)))
-    found = padded.unfold(0, len(columns), _AT_ONCE) @ columns
-    return found.flatten()[:count].add_(waveform[::2], alpha=0.5)
+def _filtered(values: Tensor, columns: Tensor, *, step: int) -> Tensor:
+    """Return every `step`-th result of an odd number of taps, as `_banded` lays them out.
+
+    Shape: `[..., T]` -> `[..., ceil(T / step)]`.
+    """
+    count = math.ceil(values.shape[-1] / step)
+    hop = step * _AT_ONCE
+    before = (len(columns) - hop + step) // 2
+    behind = hop * ((count - 1) // _AT_ONCE) + len(columns) - before - values.shape[-1]
+    frames = functional.pad(values, (before, behind)).unfold(-1, len(columns), hop)
+    return (frames @ columns.to(values.device)).flatten(-2)[..., :count]
 
 
 def constant_q(waveform: Tensor, *, sample_rate: int, hop_length: int, step: int) -> Tensor:
@@ -198,23 +204,31 @@ def constant_q(waveform: Tensor, *, sample_rate: int, hop_length: int, step: int
     Shape: waveform `[T]`.
     """
     early = halvings(sample_rate, hop_length)
+    rate, hop = sample_rate / 2**early, hop_length >> early
+    low_pass = _half_band(_SIDE_LOBES * highest_hz() / (rate / 2))
     for _ in range(early):
-        waveform = _halved(waveform)
-    hop = hop_length >> early
-    filters = wavelets(sample_rate=sample_rate / 2**early, step=step).to(waveform.device)
-    n_fft = len(filters)
+        waveform = _filtered(waveform, low_pass, step=2)
+    filters = wavelets(sample_rate=rate, step=step).to(waveform.device)
+    n_fft = filters.shape[1]
     frames = 1 + waveform.shape[-1] // hop
-    octaves = []
+    found = waveform.new_empty(OCTAVES, len(filters), frames)
     for octave in range(OCTAVES):
-        waveform = _halved(waveform) if octave else waveform
+        waveform = _filtered(waveform, low_pass, step=2) if octave else waveform
         missing = (frames - 1) * (hop >> octave) + n_fft - n_fft // 2 - waveform.shape[-1]
         padded = functional.pad(waveform, (n_fft // 2, max(0, missing)))
-        octaves.append(padded.unfold(0, n_fft, hop >> octave)[:frames] @ filters)
-    found = torch.stack(octaves[::-1]).transpose(1, 2)
+        framed = padded.unfold(0, n_fft, hop >> octave)[:frames].contiguous()
+        torch.mm(filters, framed.T, out=found[OCTAVES - 1 - octave])
     energy = found[:, :PITCHES].square() + found[:, PITCHES:].square()
     # Windows at lower pitches are longer, and so is what they collect.
     longer = 2.0 ** torch.arange(early + OCTAVES - 1, early - 1, -1, device=energy.device)
     return energy.mul_(longer[:, None, None]).sqrt_().reshape(OCTAVES * PITCHES, frames)
+
+
+@lru_cache(maxsize=1)
+def _smoothing() -> Tensor:
+    """Return the window over which chroma are averaged, as `_banded` lays it out."""
+    window = torch.hann_window(SMOOTHING_FRAMES + 2, periodic=False)
+    return _banded(window / window.sum(), step=1)
 
 
 def pitch_classes(constant_q_magnitudes: Tensor) -> Tensor:
@@ -228,11 +242,9 @@ def cens(chroma: Tensor) -> Tensor:
     Müller & Ewert 2011, "Chroma Toolbox", section 2.4. Shape: `[12, N]` -> `[12, N]`.
     """
     shares = normalised(chroma, order="sum")
-    coarse = sum(0.25 * (shares > level).to(chroma.dtype) for level in (0.4, 0.2, 0.1, 0.05))
-    window = torch.hann_window(SMOOTHING_FRAMES + 2, periodic=False, device=chroma.device)
-    reach = (SMOOTHING_FRAMES + 2) // 2
-    padded = functional.pad(torch.as_tensor(coarse), (reach, reach))
-    smooth = padded.unfold(-1, len(window), 1) @ (window / window.sum())
+    levels = torch.tensor([0.05, 0.1, 0.2, 0.4], device=chroma.device)
+    coarse = torch.bucketize(shares, levels).to(chroma.dtype)
+    smooth = _filtered(coarse, _smoothing(), step=1)
     return normalised(smooth, order="length")
 
 
@@ -241,9 +253,14 @@ def tonnetz(chroma: Tensor) -> Tensor:
 
     Harte, Sandler & Gasser 2006, "Detecting harmonic change in musical audio".
     """
+    return _circles().to(chroma) @ normalised(chroma, order="sum")
+
+
+@lru_cache(maxsize=1)
+def _circles() -> Tensor:
+    """Return sine and cosine of each pitch class on the three circles: `[6, 12]`."""
     turns = torch.tensor([7 / 6, 7 / 6, 3 / 2, 3 / 2, 2 / 3, 2 / 3], dtype=torch.float64)[:, None]
     angles = math.pi * turns * torch.arange(PITCHES, dtype=torch.float64)
     radii = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.5, 0.5], dtype=torch.float64)[:, None]
     rows = [angles[row].sin() if row % 2 == 0 else angles[row].cos() for row in range(6)]
-    basis = (radii * torch.stack(rows)).to(chroma)
-    return basis @ normalised(chroma, order="sum")
+    return radii * torch.stack(rows)
