@@ -148,6 +148,13 @@ def test_rows_of_parquet_that_hold_no_numbers_are_told(
         Predictions.read(tmp_path / "table.parquet")
 
 
+def test_rows_are_taken_by_their_numbers() -> None:
+    found = awkward().at(np.array([5, 1]))
+    assert found.paths == [AWKWARD[5], AWKWARD[1]]
+    assert (found.starts.tolist(), found.ends.tolist()) == ([12.5, 2.5], [14.75, 4.75])
+    np.testing.assert_array_equal(found.probabilities, awkward().probabilities[[5, 1]])
+
+
 def test_recordings_come_whole_however_the_table_is_cut() -> None:
     starts = np.arange(6.0)
     table = Predictions(list("aabccc"), starts, starts + 1, np.ones((6, 1), np.float32), ["owl"])

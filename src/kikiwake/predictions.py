@@ -113,6 +113,16 @@ class Predictions:
             self.paths[span], self.starts[span], self.ends[span], self.probabilities[span], self.classes
         )
 
+    def at(self, rows: np.ndarray) -> Predictions:
+        """Return the rows of these numbers, in their order."""
+        return Predictions(
+            [self.paths[row] for row in rows.tolist()],
+            self.starts[rows],
+            self.ends[rows],
+            self.probabilities[rows],
+            self.classes,
+        )
+
 
 def read_chunks(path: Path) -> Iterator[Predictions]:
     """Yield the rows of a table that `write_predictions` wrote, some at a time, in flat memory.
