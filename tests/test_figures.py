@@ -26,7 +26,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
         made.append(original(width, height))
         return made[-1]
 
-    for module in ("figures", "figures._curves", "figures._timeline"):
+    for module in ("figures", "figures._curves", "figures._pseudo_labels", "figures._timeline"):
         monkeypatch.setattr(f"kikiwake.{module}.empty_figure", remember)
     return made
 
@@ -245,3 +245,46 @@ def test_pictures_leave_matplotlibs_global_settings_alone(tmp_path: Path) -> Non
     before = dict(mpl.rcParams)
     figures.training_curves(ROWS, tmp_path / "curves.png")
     assert dict(mpl.rcParams) == before
+
+
+def test_pseudo_labels_are_drawn_beside_real_clips_with_what_they_did(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    figures.pseudo_labels(
+        tmp_path / "pseudo.png",
+        classes={"frog": (10, 3), "owl": (20, 0)},
+        confidence=([0.0, 0.5, 1.0], [4, 8]),
+        thresholds={"keep": 0.6, "train": 0.7},
+        teachers=["a", "b", "c"],
+        same_best={(0, 1): 0.5, (0, 2): 0.75, (1, 2): None},
+        correlation=0.25,
+        scores={"accuracy": ([0.5, 0.75], 0.875), "macro_f1": ([0.5], None)},
+    )
+    assert is_png(tmp_path / "pseudo.png")
+    written = words(drawn[0])
+    for text in ("real clips (30)", "pseudo labels (3)", "Confidence of 12 windows", "keep 0.6", "train 0.7"):
+        assert text in written
+    assert "same best class; mean 62%, correlation 0.25" in written
+    assert "before and after" in written
+    bars = [patch.get_width() for patch in drawn[0].axes[-1].patches if isinstance(patch, Rectangle)]
+    assert bars == [10, 20, 3, 0]
+    diamonds = [line.get_xdata() for line in drawn[0].axes[2].lines if line.get_marker() == "D"]
+    assert np.array(diamonds).tolist() == [[0.875]]
+
+
+def test_pseudo_labels_of_one_teacher_that_nobody_judged_are_drawn(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    figures.pseudo_labels(
+        tmp_path / "pseudo.png",
+        classes={f"bird {k}": (k, 0) for k in range(50)},
+        confidence=([0.0, 1.0], [0]),
+        thresholds={"keep": 0.6, "train": 0.7},
+        teachers=["a"],
+        same_best={},
+        correlation=None,
+        scores={},
+    )
+    assert is_png(tmp_path / "pseudo.png")
+    assert "no window was heard by two teachers" in words(drawn[0])
+    assert "no teacher was evaluated" in words(drawn[0])

@@ -29,6 +29,7 @@ from kikiwake.figures._canvas import (
 from kikiwake.figures._comparison import score_intervals
 from kikiwake.figures._curves import training_curves
 from kikiwake.figures._distributions import class_ranges, histogram
+from kikiwake.figures._pseudo_labels import pseudo_labels
 from kikiwake.figures._thumbnail import spectrogram_thumbnail
 from kikiwake.figures._timeline import predictions_over_time, spectrogram
 
@@ -41,6 +42,7 @@ __all__ = [
     "confusion_matrix",
     "histogram",
     "predictions_over_time",
+    "pseudo_labels",
     "reliability_diagram",
     "score_intervals",
     "spectrogram",
