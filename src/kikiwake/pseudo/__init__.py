@@ -1,0 +1,199 @@
+"""Pseudo labels: what trained runs hear in recordings that nobody has labelled, made into clips to train on.
+
+pseudo.csv             a manifest of the windows that train: soft labels, weight, the recording as group
+pseudo.combined.csv    the real clips of the teachers, and behind them the pseudo labels
+pseudo.kept.csv        a table of predictions: all windows with a class above `keep`, training or not
+pseudo.report.json     what each rule took away, classes real and pseudo, agreement, scores before and after
+pseudo.report.txt .png the same to read and to see
+pseudo.quarantine.csv  recordings that could not be read, or not to their end, and why
+pseudo.teachers/       what each teacher predicts; from here an interrupted command goes on
+
+No teacher labels a recording that it was trained on: for every recording those are chosen that never heard
+it, nor anything of its group. So each fold of a cross-validation labels what was held out of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from kikiwake.ensembles import Ensemble
+from kikiwake.errors import KikiwakeError
+from kikiwake.joining import join_probabilities
+from kikiwake.pseudo import _report
+from kikiwake.pseudo._content import content_of
+from kikiwake.pseudo._files import Files
+from kikiwake.pseudo._guards import assign
+from kikiwake.pseudo._job import Job
+from kikiwake.pseudo._real import real_clips, real_counts
+from kikiwake.pseudo._recordings import named_recordings
+from kikiwake.pseudo._selection import Selection, select
+from kikiwake.pseudo._settings import Settings
+from kikiwake.pseudo._teachers import open_teachers, told_apart
+from kikiwake.run import Run
+
+__all__ = ["PseudoSummary", "Selection", "Settings", "after", "label", "select", "told_apart"]
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class PseudoSummary:
+    """What labelling came to.
+
+    `out`: the manifest of the `trained` windows. `combined`: that of the real clips and of these. `kept`:
+    the table of the windows with a class above `keep`, `stays` in number. `report`: the JSON; text and
+    picture have its name. `content`: what stands in it.
+    `quarantined`: recordings that could not be read, or not to their end, named in `quarantine`.
+    """
+
+    out: Path
+    combined: Path
+    kept: Path
+    report: Path
+    quarantine: Path
+    quarantined: int
+    content: Mapping[str, Any]
+
+    @property
+    def stays(self) -> int:
+        """How many windows have a class above `keep` and are not silent."""
+        return int(self.content["windows"]["kept"])
+
+    @property
+    def trained(self) -> int:
+        """How many of them train: the rows of `out`."""
+        return int(self.content["windows"]["trained"])
+
+    def __str__(self) -> str:
+        lines = [_report.text(self.content)]
+        if self.quarantined:
+            lines.append(
+                f"set aside, wholly or in part: {self.quarantined} recordings, see {self.quarantine}"
+            )
+        lines += [
+            f"labels: {self.out}",
+            f"with the real clips, to train on: {self.combined}",
+            f"all windows in the table: {self.kept}",
+            f"report: {self.report}, and .txt and .png",
+        ]
+        return "\n".join(lines)
+
+
+def label(
+    runs: Sequence[PathLike | Run | Ensemble],
+    recordings: PathLike | Iterable[PathLike],
+    *,
+    out: PathLike,
+    settings: Settings | None = None,
+    weights: Sequence[float] | None = None,
+    real: Mapping[str, float] | None = None,
+    skip_known: bool = False,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    engine: Literal["torch", "onnx"] = "torch",
+    device: str | None = None,
+    before: Mapping[str, float | None] | None = None,
+    evaluate: Callable[[Run], object] | None = None,
+) -> PseudoSummary:
+    """Label the windows of recordings by what teachers hear in them; an interrupted call goes on.
+
+    `runs`: finished run directories; folders of cross-validations, which stand for their folds; and
+    ensembles, which stand for their members with their weights, joined as `settings` say. `recordings`:
+    files, folders, patterns and manifests. `out`: the manifest to write; other files have its name.
+    `weights`: of the runs, where they are joined by mean or vote. `real`: the number of labelled clips of
+    every class; by default those that trained one of the teachers. `skip_known`: leave out recordings that
+    every teacher was trained on. `workers`, `batch_size`, `engine`, `device`: as for `prediction.predict`.
+    `before`: what the first run scores on clips held out, for the report, where `evaluate` has stored
+    nothing. `evaluate`: called for other teachers without stored scores that have labelled clips held out.
+
+    Raises:
+        RunError: a run is not finished or tells other classes apart, or recordings have no teacher.
+        KikiwakeError: a setting is wrong, or a recording is not there.
+        AudioError: a recording cannot be read any more.
+        StorageError: a file cannot be written, or would be lost.
+    """
+    settings = settings or Settings()
+    files = Files(Path(out))
+    files.refuse_others()
+    teachers = open_teachers(runs, weights)
+    nothing = [np.zeros(1, np.float32)] * len(teachers)
+    weighed = weights is not None or len({teacher.weight for teacher in teachers}) > 1
+    own = [teacher.weight for teacher in teachers] if weighed else None
+    join_probabilities(nothing, by=settings.join, weights=own)  # refuses what would be refused hours later
+    secondary = settings.secondary_target
+    if secondary is None:
+        secondary = teachers[0].run.recipe.data.secondary_target
+    clips = real_clips(teachers, secondary=secondary)
+    counts = real_counts(teachers) if real is None else _in_order(real, clips.classes)
+    assignment = assign(named_recordings(recordings), teachers, real=clips)
+    if not skip_known:
+        assignment.refuse()
+    if not assignment.teachers:
+        raise KikiwakeError(
+            "no recording is left to label: every teacher was trained on all of them",
+            remedy="name other recordings, or the folder of a cross-validation",
+        )
+    job = Job(files, settings, teachers, weighed, clips, counts, assignment)
+    tables = job.predict(workers=workers, batch_size=batch_size, engine=engine, device=device)
+    for teacher in teachers[1:] if before is not None else teachers:
+        if evaluate is not None and teacher.scores() is None and teacher.can_be_judged:
+            evaluate(teacher.run)
+    labels = job.write(tables, workers=_cores() if workers is None else workers)
+    content = _report.with_known_after(
+        files.report, content_of(job, labels, secondary=secondary, before=before)
+    )
+    _report.write(files.report, content)
+    return PseudoSummary(
+        out=files.out,
+        combined=files.combined,
+        kept=files.kept,
+        report=files.report,
+        quarantine=files.quarantine,
+        quarantined=labels.quarantined,
+        content=content,
+    )
+
+
+def after(report: PathLike, scores: Mapping[str, float | None], *, part: str | None = None) -> None:
+    """Add to a report what retraining with its labels scores, and draw it anew.
+
+    `report`: `pseudo.report.json`. `scores`: by the names that `evaluate` gives them. `part`: which clips
+    were scored; they should be those by which the teachers were judged.
+
+    Raises:
+        RunError: there is no such report.
+        StorageError: a file cannot be written.
+    """
+    path = Path(report)
+    _report.write(path, _report.with_after(_report.read(path), scores, part=part))
+
+
+def _in_order(real: Mapping[str, float], classes: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return given counts of clips in the order of the classes.
+
+    Raises:
+        KikiwakeError: a class is unknown or missing, or a count is below 0.
+    """
+    strange = sorted(set(real) ^ set(classes))
+    if strange:
+        raise KikiwakeError(
+            "one count for each class of the teachers is needed",
+            where="real",
+            value=strange,
+            remedy=f"the classes are {', '.join(classes)}",
+        )
+    counts = np.array([real[name] for name in classes], np.float64)
+    if not np.isfinite(counts).all() or (counts < 0).any():
+        raise KikiwakeError("counts are numbers from 0 on", where="real", value=dict(real))
+    return counts
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
