@@ -39,6 +39,7 @@ def test_help_names_every_command() -> None:
         "parts",
         "export",
         "explore",
+        "pseudo",
     ):
         assert f"  {command} " in text
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from typer.testing import CliRunner, Result
 
-from kikiwake import evaluation, figures, prediction, pseudo
+from kikiwake import cli, evaluation, figures, prediction, pseudo
 from kikiwake.classifier import build_classifier
 from kikiwake.errors import KikiwakeError, RunError, StorageError
 from kikiwake.folds import split
@@ -342,3 +345,29 @@ def test_teachers_without_scores_are_evaluated_where_that_is_wanted(place: Path,
     before = found.content["teachers"][0]["before"]
     assert before["scores"] == {name: score.value for name, score in stored.scores.items()}
     assert (before["part"], before["clips"]) == ("test", 6)
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def test_the_command_tells_runs_from_recordings(
+    labelled: pseudo.PseudoSummary, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "evaluate", lambda run: None)
+    out = place / "command" / "pseudo.csv"
+    options = ["--window-seconds", 0.5, "--smoothing", 0, "--keep", 0.34, "--train", 0.4, "--max-share", 1]
+    options += ["--workers", 0]
+    done = invoke("pseudo", place / "run1", place / "run2", place / "night", "--out", out, *options)
+    assert done.exit_code == 0, done.output
+    assert f"labels: {out}" in done.output
+    assert out.read_bytes() == labelled.out.read_bytes()
+    wrong = invoke("pseudo", place / "run1", place / "rnu2", place / "night", "--out", out)
+    assert isinstance(wrong.exception, KikiwakeError)
+    assert "rnu2: there is no such recording" in str(wrong.exception)
+
+
+def test_the_commands_defaults_are_those_of_the_settings() -> None:
+    parameters = inspect.signature(cli.pseudo).parameters
+    for field in fields(Settings):
+        assert parameters[field.name].default == field.default, field.name
