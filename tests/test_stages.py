@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from kikiwake import provenance
 from kikiwake._stage_clips import stage_clips
 from kikiwake.checkpoint import read_weights
+from kikiwake.clip import Clip
 from kikiwake.errors import ManifestError, RecipeError, RunError
 from kikiwake.files import content_hash
 from kikiwake.manifest import Manifest
-from kikiwake.run import plan_run
+from kikiwake.run import open_run, plan_run
 from kikiwake.training import train
-from toys import toy_recipe, write_tones
+from toys import tone, toy_recipe, write_tones
 
 OPTIMIZER = {"name": "adam", "learning_rate": 1e-3}
 
@@ -216,3 +218,98 @@ def test_a_network_without_frames_refuses_a_loss_of_frames(manifest, tmp_path):
 def test_pseudo_settings_that_contradict_each_other_are_refused(manifest, tmp_path, pseudo, said):
     with pytest.raises(RecipeError, match=said):
         recipe(manifest, tmp_path / "run", stage("a", pseudo=pseudo))
+
+
+def wild(folder: Path, *, count: int = 3) -> Path:
+    """Recordings that nobody has labelled, of the classes of the tones."""
+    folder.mkdir()
+    for number, pitch in enumerate((1600.0, 600.0, 200.0)[:count]):
+        soundfile.write(folder / f"wild{number}.wav", tone(pitch, seconds=1.5, seed=70 + number), 8000)
+    return folder
+
+
+PSEUDO = {"window_seconds": 0.5, "hop_seconds": 0.25, "keep": 0.2, "train": 0.2, "max_share": None}
+BINARY = {"loss": "binary_cross_entropy"}
+
+
+def staged(manifest: Path, run: Path, *recordings: Path, **changes):
+    again = {**PSEUDO, "recordings": [str(path) for path in recordings] or None, **changes}
+    return recipe(manifest, run, stage("first", **BINARY), stage("again", pseudo=again, **BINARY))
+
+
+def test_a_stage_labels_recordings_by_the_model_before_it_and_trains_on_them(manifest, tmp_path):
+    run = train(staged(manifest, tmp_path / "run", wild(tmp_path / "wild")))
+
+    folder = run.folder / "pseudo" / "again"
+    teacher = open_run(folder / "teacher")
+    for name, tensor in read_weights(run.stage_file("first")).items():
+        assert torch.equal(read_weights(teacher.model_file)[name], tensor)
+    trained = Manifest.read(folder / "train.csv", classes=run.manifest.classes)
+    assert {clip.path.name for clip in trained} <= {"wild0.wav", "wild1.wav", "wild2.wav"}
+    assert len(trained) > 0
+    assert provenance.read(run)[1]["data"]["pseudo_labelled_clips"] == len(trained)
+    report = json.loads((folder / "pseudo.report.json").read_text())
+    first, again = (one["kept"]["validation_macro_roc_auc"] for one in provenance.read(run))
+    assert report["before"]["macro_roc_auc"] == pytest.approx(first)
+    assert report["after"]["scores"]["macro_roc_auc"] == pytest.approx(again)
+    assert (folder / "pseudo.report.png").is_file()
+
+
+def test_stages_with_pseudo_labels_go_on_to_the_same_bytes(manifest, tmp_path):
+    recordings = wild(tmp_path / "wild")
+    whole = train(staged(manifest, tmp_path / "whole", recordings))
+    single = staged(manifest, tmp_path / "single", recordings)
+    train(single, stage="first")
+    run = train(single, stage="again")
+    for name, tensor in read_weights(whole.model_file).items():
+        assert torch.equal(read_weights(run.model_file)[name], tensor), name
+
+
+def test_without_recordings_to_label_the_stage_is_left_out_and_says_so(manifest, tmp_path):
+    stages = [stage("first", **BINARY), stage("again", pseudo=PSEUDO, **BINARY)]
+    run = train(recipe(manifest, tmp_path / "run", *stages))
+
+    first, again = provenance.read(run)
+    assert again["left_out"] == "there is nothing to label"
+    assert again["weights"] == first["weights"]
+    assert "stage again: left out: there is nothing to label" in (run.folder / "log.txt").read_text()
+
+
+def test_the_manifests_own_unlabelled_recordings_are_labelled(manifest, tmp_path):
+    read = Manifest.read(manifest)
+    unnamed = [
+        Clip(path, None, None, None, 12_000, 8000, split="test")
+        for path in sorted(wild(tmp_path / "wild").iterdir())
+    ]
+    Manifest([*read, *unnamed], read.classes).write(tmp_path / "both.csv")
+    stages = [stage("first", **BINARY), stage("again", pseudo=PSEUDO, **BINARY)]
+    run = train(recipe(tmp_path / "both.csv", tmp_path / "run", *stages))
+
+    assert provenance.read(run)[1]["data"]["pseudo_labelled_clips"] > 0
+
+
+def test_recordings_that_the_teacher_was_trained_on_are_not_labelled(manifest, tmp_path):
+    own = staged(manifest, tmp_path / "run", wild(tmp_path / "wild", count=1))
+    known = Manifest.read(manifest)
+    training = plan_run(own, known).indices("train")
+    (tmp_path / "wild" / "copy.wav").write_bytes(known[training[0]].path.read_bytes())
+    run = train(own)
+
+    rows = Manifest.read(run.folder / "pseudo" / "again" / "pseudo.csv", classes=run.manifest.classes)
+    assert {clip.path.name for clip in rows} == {"wild0.wav"}
+
+
+@pytest.mark.parametrize(
+    ("recordings", "changes"),
+    [(["nowhere"], {}), ([], {"table": "nowhere.csv"}), (["tones"], {"teachers": ["no"]})],
+)
+def test_pseudo_labels_that_cannot_be_made_are_refused_first(manifest, tmp_path, recordings, changes):
+    named = [tmp_path / name for name in recordings]
+    with pytest.raises(RecipeError, match="no such file or folder"):
+        train(staged(manifest, tmp_path / "run", *named, **changes))
+
+
+def test_the_first_stage_has_no_model_to_label_with(manifest, tmp_path):
+    own = stage("again", pseudo={**PSEUDO, "recordings": [str(tmp_path)]})
+    with pytest.raises(RecipeError, match="before the first stage"):
+        train(recipe(manifest, tmp_path / "run", own))

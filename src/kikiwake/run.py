@@ -143,6 +143,11 @@ class Run:
         """Return the rows of the manifest that are "train", "validation" or "test"."""
         return [index for index, clip in enumerate(self.manifest) if clip.split == part]
 
+    def write_plan(self) -> None:
+        """Write what is to be trained: the resolved recipe, and the clips with their split."""
+        self.manifest.write(self.folder / "manifest.csv")
+        write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
+
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the metrics of all epochs so far."""
         columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -260,8 +265,7 @@ def start_run(recipe: Recipe, manifest: Manifest) -> Run:
         # Recordings have moved, or settings that touch no number have changed.
     elif not (folder / "recipe.yaml").is_file():
         _refuse_foreign(folder)
-    marked.write(folder / "manifest.csv")
-    write_text(folder / "recipe.yaml", recipe.to_yaml())
+    run.write_plan()
     return run
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from kikiwake import components, metrics, provenance
 from kikiwake._stage_clips import StageClips, stage_clips
+from kikiwake._stage_pseudo import check_pseudo, note_after, pseudo_table
 from kikiwake.checkpoint import read_weights, write_state, write_weights
 from kikiwake.checks import check
 from kikiwake.classifier import Classifier
@@ -75,6 +76,7 @@ def check_stages(session: Session) -> None:
         RecipeError: a part of a stage cannot be built, there is less to freeze than asked for, or a stage
             needs validation clips and there are none.
     """
+    check_pseudo(session.run)
     for stage in session.recipe.stages:
         keeps_best(stage, validates=bool(session.validation_clips))
         build_augmentations(session.recipe, stage, session.classifier.frontend)
@@ -166,7 +168,9 @@ def run_stage(
     A stage of pseudo labels for which there is nothing to label is left out: its weights are those before it.
     """
     run, stage = session.run, session.recipe.stages[number]
-    pseudo = None if stage.pseudo is None else stage.pseudo.table
+    pseudo = None
+    if stage.pseudo is not None:
+        pseudo = pseudo_table(run, number, engine=session.engine, log=session.log)
     clips = stage_clips(run, stage, pseudo=pseudo)
     if stage.pseudo is not None and not clips.beside:
         why = (
@@ -199,7 +203,10 @@ def _pass_on(
     run.write_metrics(session.history)
     run.draw_curves(session.history)
     write_weights(run.stage_file(session.recipe.stages[number].name), weights)
+    stage = session.recipe.stages[number]
     provenance.write(run, number, clips, kept=kept, left_out=left_out)
+    if stage.pseudo is not None and kept is not None:
+        note_after(run, stage, kept)
     state = {
         "stage": number + 1,
         "epoch": 0,
