@@ -244,7 +244,7 @@ def test_a_stage_labels_recordings_by_the_model_before_it_and_trains_on_them(man
     teacher = open_run(folder / "teacher")
     for name, tensor in read_weights(run.stage_file("first")).items():
         assert torch.equal(read_weights(teacher.model_file)[name], tensor)
-    trained = Manifest.read(folder / "train.csv", classes=run.manifest.classes)
+    trained = Manifest.read(folder / "pseudo.csv", classes=run.manifest.classes)
     assert {clip.path.name for clip in trained} <= {"wild0.wav", "wild1.wav", "wild2.wav"}
     assert len(trained) > 0
     assert provenance.read(run)[1]["data"]["pseudo_labelled_clips"] == len(trained)

@@ -21,7 +21,7 @@ from kikiwake.run import Run
 
 
 def pseudo_folder(run: Run, stage: Stage) -> Path:
-    """Return where the pseudo labels of a stage lie: the teacher, the labels, their report."""
+    """Return where a stage's pseudo labels lie, with the teacher and the report; `pseudo` looks there, too."""
     return run.folder / "pseudo" / stage.name
 
 
@@ -43,12 +43,12 @@ def pseudo_table(run: Run, number: int, *, engine: Engine, log: logging.Logger) 
     recordings = stage.pseudo.recordings or _unlabelled(run.manifest)
     if not recordings:
         return None
-    chosen = pseudo_folder(run, stage) / "train.csv"
+    table = pseudo_folder(run, stage) / "pseudo.csv"
     if engine.first:
-        _label(run, number, recordings, chosen, log)
-    while not chosen.is_file():  # a collective operation would give up after some minutes
+        _label(run, number, recordings, table, log)
+    while not table.is_file():  # a collective operation would give up after some minutes
         time.sleep(1.0)
-    return chosen
+    return table
 
 
 def check_pseudo(run: Run) -> None:
@@ -80,16 +80,16 @@ def note_after(run: Run, stage: Stage, scores: Mapping[str, Any]) -> None:
         pseudo.after(report, _validation(scores), part="validation")
 
 
-def _label(run: Run, number: int, recordings: list[Path], chosen: Path, log: logging.Logger) -> None:
+def _label(run: Run, number: int, recordings: list[Path], table: Path, log: logging.Logger) -> None:
     stage = run.recipe.stages[number]
     section = stage.pseudo
     assert section is not None
-    teacher = _teacher(run, number, chosen.parent / "teacher")
+    teacher = _teacher(run, number, table.with_name("teacher"))
     log.info("stage %s: labelling %d files or folders", stage.name, len(recordings))
     summary = pseudo.label(
         [teacher, *section.teachers],
         recordings,
-        out=chosen.with_name("pseudo.csv"),
+        out=table,
         settings=pseudo.Settings(
             window_seconds=section.window_seconds,
             hop_seconds=section.hop_seconds,
@@ -104,8 +104,6 @@ def _label(run: Run, number: int, recordings: list[Path], chosen: Path, log: log
         before=_before(run, number),
         skip_known=True,
     )
-    combined = Manifest.read(summary.combined, classes=run.manifest.classes)
-    combined.select(range(len(combined) - summary.trained, len(combined))).write(chosen)
     for line in str(summary).splitlines():
         log.info("%s", line)
 
