@@ -11,12 +11,14 @@ import pytest
 import soundfile
 
 import part_files
+from kikiwake import provenance
 from kikiwake.comparison import compare
 from kikiwake.crossvalidation import crossvalidate
 from kikiwake.data import ClipDataset
 from kikiwake.datasets import prepare
 from kikiwake.evaluation import evaluate
 from kikiwake.exporting import export
+from kikiwake.manifest import Manifest
 from kikiwake.prediction import load, predict
 from kikiwake.predictions import Predictions
 from kikiwake.ranking import rank, score, write_ranked
@@ -26,6 +28,7 @@ from kikiwake.submission import submit
 from kikiwake.training import train
 
 SONG_DIGITS = 6
+SED_STAGES = ["pretrain_ce", "train_bce", "finetune", "retrain"]
 
 
 def joined(paths: list[Path]) -> tuple[np.ndarray, int]:
@@ -319,3 +322,49 @@ def test_all_folds_of_birdclef_are_one_command(birdclef, tmp_path):
     summary = json.loads((tmp_path / "cv" / "summary.json").read_text())
     assert [fold["clips"] for fold in summary["folds"].values()] == [6, 6, 6]
     assert (tmp_path / "cv" / "out_of_fold.csv").is_file()
+
+
+def test_birdclef_sed_goes_through_all_stages_to_a_submission(birdclef, tmp_path):
+    small = [f"stages.{name}.{key}" for name in SED_STAGES for key in ("epochs=1", "batch_size=4")]
+    run = train(
+        "birdclef_sed",
+        f"data.manifest={birdclef}/clips.csv",
+        f"run={tmp_path}/run",
+        f"data.cache_folder={birdclef}/cache",
+        "data.workers=0",
+        "data.crop.seconds=4",
+        "split.validation=0.3",
+        "frontend.n_mels=32",
+        "frontend.resolutions=[{n_fft: 4096, hop_length: 256}]",
+        "model.backbone=test_resnet",
+        "model.pretrained=false",
+        "model.attention_heads=4",
+        "model.skip=true",
+        "stages.retrain.pseudo.keep=0",
+        "stages.retrain.pseudo.train=0",
+        "stages.retrain.pseudo.max_share=null",
+        *small,
+        "engine.device=cpu",
+    )
+
+    made = provenance.read(run)
+    assert [one["stage"] for one in made] == SED_STAGES
+    assert [one["settings"]["loss"] for one in made] == ["cross_entropy", *["binary_cross_entropy"] * 3]
+    parents = [one["parent"] and one["parent"]["weights"] for one in made]
+    assert parents == [None, *(one["weights"] for one in made[:-1])]
+    labelled = Manifest.read(run.folder / "pseudo" / "retrain" / "pseudo.csv", classes=run.manifest.classes)
+    assert {clip.path.parent.name for clip in labelled} == {"test_soundscapes"}
+    assert made[-1]["data"]["pseudo_labelled_clips"] == len(labelled) > 0
+    log = (run.folder / "log.txt").read_text()
+    assert "stage 2 of 4: pretrain_ce > [train_bce] > finetune > retrain" in log
+
+    predict(run, birdclef / "test_soundscapes", out=tmp_path / "preds.csv", workers=1)
+    named = Predictions.read(tmp_path / "preds.csv")
+    assert named.row_ids()[:3] == ["scene_1_5", "scene_1_10", "scene_1_12"]
+    predict(run, birdclef / "test_soundscapes", out=tmp_path / "when.csv", frame_seconds=0.1, workers=1)
+    when = Predictions.read(tmp_path / "when.csv")
+    assert len(when) == 2 * 120
+    # A window's score is the largest of its frames.
+    first = when.probabilities[:50].max(0)
+    np.testing.assert_allclose(first, named.probabilities[0], atol=0.02)
+    assert evaluate(run, replicates=0).multilabel

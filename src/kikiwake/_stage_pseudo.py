@@ -21,7 +21,7 @@ from kikiwake.run import Run
 
 
 def pseudo_folder(run: Run, stage: Stage) -> Path:
-    """Return where a stage's pseudo labels lie, with the teacher and the report; `pseudo` looks there, too."""
+    """Return where a stage's pseudo labels lie; `pseudo` looks there for what a run was trained on."""
     return run.folder / "pseudo" / stage.name
 
 
@@ -104,8 +104,13 @@ def _label(run: Run, number: int, recordings: list[Path], table: Path, log: logg
         before=_before(run, number),
         skip_known=True,
     )
-    for line in str(summary).splitlines():
-        log.info("%s", line)
+    log.info(
+        "stage %s: %d windows are labelled, %d of them train; see %s",
+        stage.name,
+        summary.stays,
+        summary.trained,
+        summary.report.with_suffix(".txt"),
+    )
 
 
 def _teacher(run: Run, number: int, folder: Path) -> Run:
