@@ -81,7 +81,9 @@ def _train_stages(
     recipe, manifest = run.recipe, run.manifest
     log.info("run: %s", run.folder)
     log.info("device: %s", computer.describe())
-    classifier = build_classifier(recipe, classes=manifest.classes).to(computer.device)
+    state = read_state(run.checkpoint_file) if run.checkpoint_file.is_file() else None
+    saved = state["classifier"] if state else None
+    classifier = build_classifier(recipe, classes=manifest.classes, saved=saved).to(computer.device)
     heard = [*run.indices("train"), *run.indices("validation")]
     separate_clips(manifest, heard, data=recipe.data, computer=computer, say=log.info)
     if recipe.model_is_fitted:
@@ -109,9 +111,8 @@ def _train_stages(
     for warning in check(manifest, training=session.clips, multilabel=recipe.multilabel):
         log.info("note: %s", warning)
     check_stages(session)
-    first, state, leave = 0, None, frozenset[Forgettable]()
-    if run.checkpoint_file.is_file():
-        state = read_state(run.checkpoint_file)
+    first, leave = 0, frozenset[Forgettable]()
+    if state is not None:
         first, session.history, session.multiplier = state["stage"], state["history"], state["multiplier"]
         load_weights(classifier, state["classifier"], where=run.checkpoint_file)
         log.info("going on after epoch %d and %d batches", len(session.history), state["batch"])

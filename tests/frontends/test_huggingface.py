@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,16 @@ import torch
 from torch import Tensor
 
 import part_files
+import toys
+from kikiwake.checkpoint import read_weights, write_weights
 from kikiwake.errors import MissingExtra, RecipeError, WeightsError
+from kikiwake.evaluation import evaluate
+from kikiwake.frontends._texts import packed, unpacked
 from kikiwake.frontends.huggingface import Huggingface
+from kikiwake.prediction import load
+from kikiwake.recipe import Recipe
+from kikiwake.run import Run
+from kikiwake.training import train
 
 RATE = 16_000
 WRITERS = {
@@ -283,3 +292,103 @@ def test_a_missing_package_is_named_with_its_extra(folders, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtra, match=r"kikiwake\[embeddings\]"):
         build(folders["wav2vec2"])
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_a_state_makes_the_same_encoder_without_its_folder(transformers, tmp_path, name):
+    WRITERS[name](tmp_path / "model")
+    settings = tmp_path / "model" / "config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"dtype": "float16"}))
+    first = build(tmp_path / "model", layer=1, pooling="none")
+    state = first.state_dict()
+    shutil.rmtree(tmp_path / "model")
+    before = torch.random.get_rng_state()
+    second = build(tmp_path / "model", layer=1, pooling="none", saved=state)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    second.load_state_dict(state)
+    waveform = noise(2.5, clips=2)
+    assert second(waveform).dtype == torch.float32
+    assert torch.equal(second(waveform), first(waveform))
+
+
+def test_settings_that_go_before_the_others_are_kept(transformers, tmp_path):
+    part_files.write_wav2vec2(tmp_path, do_normalize=False)
+    extractor = json.loads((tmp_path / "preprocessor_config.json").read_text()) | {"do_normalize": True}
+    (tmp_path / "processor_config.json").write_text(json.dumps({"feature_extractor": extractor}))
+    state = build(tmp_path).state_dict()
+    assert build(tmp_path, saved=state).extractor.do_normalize
+
+
+def test_a_state_names_no_file_that_it_may_write(tmp_path, folders):
+    state = build(folders["wav2vec2"]).state_dict()
+    foreign = {**unpacked(state["settings"]), "../outside.json": "{}", str(tmp_path / "outside.json"): "{}"}
+    build("gone", saved={**state, "settings": packed(foreign)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_code_of_a_model_is_not_taken_from_a_state(folders):
+    state = build(folders["wav2vec2"]).state_dict()
+    kept = unpacked(state["settings"])
+    config = json.loads(kept["config.json"]) | {"auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
+    own = {**state, "settings": packed({**kept, "config.json": json.dumps(config | {"model_type": "own"})})}
+    with pytest.raises(RecipeError, match=r"frontend\.trust_remote_code"):
+        build("gone", saved=own)
+    with pytest.raises(WeightsError, match="there is no such folder"):
+        build("gone", saved=own, trust_remote_code=True)
+
+
+def recipe_of_tones(folder: Path, *, run: str) -> Recipe:
+    """A recipe that trains an MLP on the vectors of a Wav2Vec2 in `folder`/model."""
+    toys.write_tones(folder / "tones")
+    return toys.toy_recipe(
+        folder / "tones" / "manifest.csv",
+        folder / run,
+        frontend={"name": "huggingface", "model": str(folder / "model")},
+        model={"name": "mlp"},
+        augmentations=[{"name": "speed"}],
+    )
+
+
+def test_a_run_stands_without_the_folder_of_its_encoder(transformers, tmp_path):
+    part_files.write_wav2vec2(tmp_path / "model", sampling_rate=toys.SAMPLE_RATE)
+    run = train(recipe_of_tones(tmp_path, run="run"))
+    sound = tmp_path / "tones" / "high_0.wav"
+    before = load(run).predict(sound, workers=0).probabilities
+    scores = evaluate(run, replicates=0).scores
+    shutil.rmtree(tmp_path / "model")
+    run.folder.rename(tmp_path / "moved")
+    assert np.array_equal(load(tmp_path / "moved").predict(sound, workers=0).probabilities, before)
+    assert evaluate(tmp_path / "moved", replicates=0).scores == scores
+
+
+def test_an_interrupted_run_goes_on_without_the_folder_of_its_encoder(transformers, tmp_path, monkeypatch):
+    part_files.write_wav2vec2(tmp_path / "model", sampling_rate=toys.SAMPLE_RATE)
+    whole = train(recipe_of_tones(tmp_path, run="whole"))
+    interrupted = recipe_of_tones(tmp_path, run="interrupted")
+    write = Run.write_metrics
+
+    def interrupt(self: Run, rows: Any) -> None:
+        write(self, rows)
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "write_metrics", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupted)
+    monkeypatch.setattr(Run, "write_metrics", write)
+    shutil.rmtree(tmp_path / "model")
+    assert train(interrupted).model_file.read_bytes() == whole.model_file.read_bytes()
+
+
+def test_a_run_that_kept_a_hash_of_the_settings_needs_the_folder(transformers, tmp_path):
+    part_files.write_wav2vec2(tmp_path / "model", sampling_rate=toys.SAMPLE_RATE)
+    run = train(recipe_of_tones(tmp_path, run="run"))
+    sound = tmp_path / "tones" / "high_0.wav"
+    expected = load(run).predict(sound, workers=0).probabilities
+    weights = read_weights(run.model_file)
+    digest = torch.arange(20, dtype=torch.uint8)
+    write_weights(run.model_file, {**weights, "frontend.settings": digest})
+    assert np.array_equal(load(run.folder).predict(sound, workers=0).probabilities, expected)
+    shutil.rmtree(tmp_path / "model")
+    with pytest.raises(WeightsError, match="there is no such folder"):
+        load(run.folder)

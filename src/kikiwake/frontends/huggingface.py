@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
@@ -16,9 +16,13 @@ from torch import Tensor, nn
 from kikiwake.errors import RecipeError, WeightsError, require
 from kikiwake.frontends._frozen import FrozenEncoder, Pooling, chosen_layer
 from kikiwake.frontends._hub import local_folder
+from kikiwake.frontends._texts import packed, unpacked
 from kikiwake.models._torchvision import import_torchvision
 
 _SETTINGS = ("config.json", "preprocessor_config.json")
+
+_MORE_SETTINGS = ("processor_config.json",)
+"""Files that a folder need not have, and that go before the others where it has them."""
 
 _AST_SECONDS_A_FRAME = 0.01
 
@@ -31,12 +35,13 @@ class Huggingface(FrozenEncoder):
 
     The audio passes the model's own feature extractor, clip by clip, so that it is normalised as the model
     expects. The encoder is as published and is not trained any further. Weights are read from safetensors,
-    or else from a torch file with nothing but tensors. A run keeps the weights, but needs the model's
-    configuration where `model` says when it is used again.
+    or else from a torch file with nothing but tensors. A trained run keeps weights and settings and does
+    without the model's files, but for code that came with them, which a run never holds.
 
     Args:
         sample_rate: of the waveforms, in Hz; supplied by the pipeline. It must be the model's own.
         in_channels: of the waveforms; supplied by the pipeline.
+        saved: tensors of a trained model; supplied by the pipeline, which then needs no file.
         model: a local folder (`config.json`, `preprocessor_config.json`, `model.safetensors`), or
             `hub:owner/name` or `hub:owner/name@revision` for a model of the Hugging Face hub to be fetched
             once.
@@ -69,6 +74,7 @@ class Huggingface(FrozenEncoder):
         *,
         sample_rate: int,
         in_channels: int,
+        saved: Mapping[str, Tensor] | None = None,
         model: str,
         layer: int = -1,
         pooling: Pooling = "mean",
@@ -76,8 +82,16 @@ class Huggingface(FrozenEncoder):
         trust_remote_code: bool = False,
     ) -> None:
         transformers = _transformers()
-        folder = _folder(model)
-        extractor = _extractor(transformers, folder, trust_remote_code=trust_remote_code)
+        settings = (saved or {}).get("settings")
+        kept = None if settings is None or trust_remote_code else unpacked(settings)
+        with _settings_folder(model, kept) as folder:
+            extractor = _extractor(transformers, folder, trust_remote_code=trust_remote_code)
+            if kept is None:
+                encoder = _published(transformers, folder, trust_remote_code=trust_remote_code)
+            else:
+                encoder = _unfilled(transformers, folder)
+            if settings is None:
+                settings = _packed_settings(folder)
         longest = _longest_seconds(extractor)
         super().__init__(
             title=f"'{model}'",
@@ -89,9 +103,9 @@ class Huggingface(FrozenEncoder):
         )
         self.sample_rate = sample_rate
         self.extractor = extractor
-        self.encoder = _encoder(transformers, folder, trust_remote_code=trust_remote_code)
+        self.encoder = encoder
         # Part of the state, by which features that are kept are told apart.
-        self.register_buffer("settings", _digest(folder))
+        self.register_buffer("settings", settings.clone())
         self.requires_grad_(False).eval()
         states = self._try(model)
         self.layer = chosen_layer(layer, depth=len(states) - 1)
@@ -153,6 +167,19 @@ class Huggingface(FrozenEncoder):
         return self.encode(torch.zeros(1, samples, device=device)).shape[1]
 
 
+@contextmanager
+def _settings_folder(model: str, kept: Mapping[str, str] | None) -> Iterator[Path]:
+    """Give the folder of a model or, for the length of the block, one with the settings that a run kept."""
+    if kept is None:
+        yield _folder(model)
+        return
+    with TemporaryDirectory() as scratch:
+        for name in (*_SETTINGS, *_MORE_SETTINGS):  # and under no other name that a run may give
+            if name in kept:
+                (Path(scratch) / name).write_text(kept[name], encoding="utf-8")
+        yield Path(scratch)
+
+
 def _folder(model: str) -> Path:
     """Return the folder of a model, fetched where its name says so: weights in one format only."""
     code = ["*.json", "*.py"]
@@ -203,7 +230,7 @@ def _longest_seconds(extractor: Any) -> float | None:
     return None
 
 
-def _encoder(transformers: Any, folder: Path, *, trust_remote_code: bool) -> nn.Module:
+def _published(transformers: Any, folder: Path, *, trust_remote_code: bool) -> nn.Module:
     """Return a model's encoder, whole: transformers would fill weights that are missing with noise."""
     with _explained(folder, trust_remote_code=trust_remote_code):
         model, loading = transformers.AutoModel.from_pretrained(
@@ -223,6 +250,19 @@ def _encoder(transformers: Any, folder: Path, *, trust_remote_code: bool) -> nn.
             where=folder,
             remedy="copy or download the folder again",
         )
+    return _encoder(model)
+
+
+def _unfilled(transformers: Any, folder: Path) -> nn.Module:
+    """Return the encoder that a folder's settings describe, for weights that are put into it next."""
+    with _explained(folder, trust_remote_code=False), torch.random.fork_rng(devices=[]):
+        config = transformers.AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        return _encoder(transformers.AutoModel.from_config(config, dtype=torch.float32))
+
+
+def _encoder(model: Any) -> nn.Module:
     return cast(nn.Module, model.get_encoder() if model.config.is_encoder_decoder else model)
 
 
@@ -246,12 +286,10 @@ def _explained(folder: Path, *, trust_remote_code: bool) -> Iterator[None]:
         ) from error
 
 
-def _digest(folder: Path) -> Tensor:
-    """Return a hash of the settings that a model's results depend on beside its weights."""
-    digest = blake2b(digest_size=20)
-    for name in _SETTINGS:
-        digest.update((folder / name).read_bytes())
-    return torch.tensor(list(digest.digest()), dtype=torch.uint8)
+def _packed_settings(folder: Path) -> Tensor:
+    """Return what a model's results depend on beside its weights."""
+    files = [folder / name for name in (*_SETTINGS, *_MORE_SETTINGS)]
+    return packed({file.name: file.read_text(encoding="utf-8") for file in files if file.is_file()})
 
 
 def _transformers() -> Any:
