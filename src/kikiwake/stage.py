@@ -31,6 +31,7 @@ from kikiwake.parallel import progress
 from kikiwake.recipe import Recipe, Stage
 from kikiwake.run import Run, load_weights
 from kikiwake.scoring import score_clips
+from kikiwake.separation import separate_clips
 from kikiwake.tracking import Tracker
 
 Forgettable = Literal["optimizer", "schedule"]
@@ -185,6 +186,9 @@ def run_stage(
             stage.name,
             clips.left_out,
         )
+    if stage.manifest is not None or stage.pseudo is not None:
+        data, engine = session.recipe.data, session.engine
+        separate_clips(clips.manifest, clips.rows, data=data, computer=engine, say=session.log.info)
     StageRun(session, number, clips).train(state, forget=forget)
 
 
