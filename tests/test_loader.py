@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -75,3 +77,18 @@ def test_a_hanging_worker_is_noticed_and_given_up_after_a_few_times(
         list(Loader(dataset, 1, said.append)([[Request(0)]]))
     assert time.monotonic() - started < 60
     assert len(said) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are not forked and share nothing")
+def test_nothing_that_workers_share_is_looked_at_by_the_garbage_collector(dataset: ClipDataset) -> None:
+    before = gc.get_freeze_count()
+    shared = [dataset]
+    loaders = [Loader(dataset, 1, print), Loader(dataset, 1, print)]
+    for loader in loaders:
+        list(loader([[Request(0, ("train", 0, 0))]]))
+    assert gc.get_freeze_count() > before
+    assert not any(found is shared for found in gc.get_objects())
+    for loader in loaders:
+        loader.close()
+    assert gc.get_freeze_count() == 0
+    assert any(found is shared for found in gc.get_objects())

@@ -39,6 +39,7 @@ class Loader:
 
     def __post_init__(self) -> None:
         self._loader: DataLoader[Any] | None = None
+        self._froze = False
         self._pending: list[Sequence[Request]] = []
 
     def __call__(self, batches: Sequence[Sequence[Request]]) -> Iterator[Batch]:
@@ -72,6 +73,9 @@ class Loader:
     def close(self) -> None:
         """Stop the workers."""
         self._loader = None
+        if self._froze:
+            gc.unfreeze()
+            self._froze = False
 
     def _answers(self, *, patience: float) -> Iterator[Batch | KikiwakeError]:
         """Yield what the workers give for the pending requests.
@@ -105,6 +109,8 @@ class Loader:
             forked = many and sys.platform == "linux"
             if forked:
                 return_freed_memory()  # or each worker inherits it, and copies it when this process writes
+                gc.freeze()  # a collection writes to all that it looks at, which is then shared no more
+                self._froze = True
             self._loader = DataLoader(
                 _Answers(self.dataset),
                 batch_size=None,
@@ -135,18 +141,9 @@ def _says_that_a_worker_died(error: Exception) -> bool:
 
 
 def _tie_to_parent() -> Callable[[int], None]:
-    """Return what a worker begins with.
-
-    It dies with a killed training at once, instead of seconds later or never; and its garbage collector
-    leaves alone what it has inherited, which it would copy by looking at it.
-    """
+    """Return what makes a worker die with a killed training at once, instead of seconds later or never."""
     tie = ending_with_parent(signal.SIGKILL)
-
-    def begin(_: int) -> None:
-        gc.freeze()
-        tie()
-
-    return begin
+    return lambda _: tie()
 
 
 class _WorkerFailure(Exception):  # noqa: N818 - it never leaves this room
