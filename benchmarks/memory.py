@@ -2,6 +2,8 @@
 
 The command runs as users run it; the memory of its whole tree of processes is looked at every 20 ms. Pages
 that several processes share are counted once (PSS) and, in a second column, in every process (RSS).
+Processes are looked at one after the other: a look during which one of them ends would count twice what they
+shared, and is left out.
 """
 
 from __future__ import annotations
@@ -65,15 +67,8 @@ def peak_of(command: list[str]) -> dict[str, float]:
     parent = psutil.Process(child.pid)
     pss = rss = 0.0
     while child.poll() is None:
-        total_pss = total_rss = 0
-        for process in (parent, *_children(parent)):
-            try:
-                used = process.memory_full_info()
-            except psutil.Error:
-                continue
-            total_pss += getattr(used, "pss", used.rss)
-            total_rss += used.rss
-        pss, rss = max(pss, total_pss / 2**20), max(rss, total_rss / 2**20)
+        if total := _look(parent):
+            pss, rss = max(pss, total[0] / 2**20), max(rss, total[1] / 2**20)
         time.sleep(0.02)
     if child.returncode:
         assert child.stderr is not None
@@ -81,11 +76,25 @@ def peak_of(command: list[str]) -> dict[str, float]:
     return {"pss_mib": pss, "rss_mib": rss, "seconds": time.perf_counter() - begun}
 
 
-def _children(parent: psutil.Process) -> list[psutil.Process]:
+def _look(parent: psutil.Process) -> tuple[int, int] | None:
+    """Return PSS and RSS of a process and its children in bytes, or None where one of them began or ended."""
+    total_pss = total_rss = 0
     try:
-        return list(parent.children(recursive=True))
+        before = _alive(parent)
+        for process in before:
+            used = process.memory_full_info()
+            if not used.rss:  # on its way out
+                return None
+            total_pss += getattr(used, "pss", used.rss)
+            total_rss += used.rss
+        return (total_pss, total_rss) if _alive(parent) == before else None
     except psutil.Error:
-        return []
+        return None
+
+
+def _alive(parent: psutil.Process) -> list[psutil.Process]:
+    children = parent.children(recursive=True)
+    return [parent, *(child for child in children if child.status() != psutil.STATUS_ZOMBIE)]
 
 
 def folds() -> dict[str, Any]:
