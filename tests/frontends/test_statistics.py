@@ -149,6 +149,15 @@ def test_tuning_is_found(cents):
     assert np.array(steps) / 100 == pytest.approx(theirs, abs=1e-9)
 
 
+def test_tuning_of_noise_is_librosas_where_no_step_stands_out():
+    for seed in range(20):
+        noise = np.random.default_rng(seed).standard_normal(RATE).astype(np.float32)
+        spectrum = np.abs(librosa.stft(noise, n_fft=2048)).T.copy()
+        steps = tuning_steps(torch.from_numpy(spectrum) ** 2, sample_rate=RATE, n_fft=2048)
+        theirs = [librosa.estimate_tuning(S=spectrum.T**exponent, sr=RATE) for exponent in (1, 2)]
+        assert np.array(steps) / 100 == pytest.approx(theirs, abs=1e-9)
+
+
 def test_moments_are_scipys():
     rows = np.random.default_rng(0).gamma(2.0, size=(5, 40))
     assert moments(torch.from_numpy(rows)).numpy() == pytest.approx(moments_of_scipy(rows))

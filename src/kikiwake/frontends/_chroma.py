@@ -81,7 +81,8 @@ def _commonest_step(bins: Tensor, before: Tensor, peak: Tensor, behind: Tensor, 
     height = peak + 0.5 * slope * shift
     # Of an even number, those that reach the mean of the middle two are those that reach the upper one.
     loud = true_places(~greater(kth(height, len(height) // 2), height))
-    hertz = (bins + shift).index_select(0, loud) * bin_hz
+    # In single precision some peaks would count for the step beside their own.
+    hertz = (bins.index_select(0, loud).double() + shift.index_select(0, loud)) * bin_hz
     # A step takes what lies above it: -0.01 to 0 semitones are step -1.
     above = PITCHES * _RESOLUTION * (hertz / A0_HZ).log2() + _RESOLUTION // 2
     steps = above.floor().remainder(_RESOLUTION).int()
