@@ -21,10 +21,8 @@ PITCHES = 12
 SMOOTHING_FRAMES = 41
 
 _LOWEST_HZ, _HIGHEST_HZ = 150.0, 4000.0
-_SIDE_LOBES = 1.15
-"""How far beyond its nominal end the highest filter reaches."""
-_AT_ONCE = 16
-"""Samples of a filtered signal that one row of a matrix product makes."""
+_HALF_BAND_TAPS, _AT_ONCE = 47, 16
+"""Length of the low pass; samples of a filtered signal that one row of a matrix product makes."""
 _RESOLUTION = 100
 """Tuning is told in hundredths of a semitone."""
 
@@ -158,19 +156,16 @@ def wavelets(*, sample_rate: float, step: int) -> Tensor:
     return torch.cat([basis.real, basis.imag]).float()
 
 
-@lru_cache(maxsize=8)
-def _half_band(used: float) -> Tensor:
+@lru_cache(maxsize=1)
+def _half_band() -> Tensor:
     """Return the low pass before every second sample is dropped, as `_banded` lays it out.
 
-    `used`: the share of half the new rate up to which frequencies are looked at. Half of it is the share of
-    half the old rate, and what is folded onto them lies above 1 less that half: in between the filter falls,
-    by 110 dB. Of more than 2/3 it may take the upper end.
+    It falls by 110 dB from a third to two thirds of half the rate that it works at, so that what it lets pass
+    too much comes back above two thirds of half the new rate: far from the filters of an octave, which end at
+    0.4, and whose side lobes reach further.
     """
-    falls_within = math.pi * (1 - min(used, 2 / 3))
-    # Kaiser's estimate of the length for beta 12. Every second tap is 0, and so would be those at the ends.
-    length = 4 * math.ceil((109.65 / (2.285 * falls_within) + 2) / 4) - 1
-    places = torch.arange(length, dtype=torch.float64) - length // 2
-    window = torch.kaiser_window(length, periodic=False, beta=12.0, dtype=torch.float64)
+    places = torch.arange(_HALF_BAND_TAPS, dtype=torch.float64) - _HALF_BAND_TAPS // 2
+    window = torch.kaiser_window(_HALF_BAND_TAPS, periodic=False, beta=12.0, dtype=torch.float64)
     taps = torch.sinc(places / 2) * window
     return _banded(taps / taps.sum(), step=2)
 
@@ -206,15 +201,14 @@ def constant_q(waveform: Tensor, *, sample_rate: int, hop_length: int, step: int
     """
     early = halvings(sample_rate, hop_length)
     rate, hop = sample_rate / 2**early, hop_length >> early
-    low_pass = _half_band(_SIDE_LOBES * highest_hz() / (rate / 2))
     for _ in range(early):
-        waveform = _filtered(waveform, low_pass, step=2)
+        waveform = _filtered(waveform, _half_band(), step=2)
     filters = wavelets(sample_rate=rate, step=step).to(waveform.device)
     n_fft = filters.shape[1]
     frames = 1 + waveform.shape[-1] // hop
     found = waveform.new_empty(OCTAVES, len(filters), frames)
     for octave in range(OCTAVES):
-        waveform = _filtered(waveform, low_pass, step=2) if octave else waveform
+        waveform = _filtered(waveform, _half_band(), step=2) if octave else waveform
         missing = (frames - 1) * (hop >> octave) + n_fft - n_fft // 2 - waveform.shape[-1]
         padded = functional.pad(waveform, (n_fft // 2, max(0, missing)))
         framed = padded.unfold(0, n_fft, hop >> octave)[:frames].contiguous()
