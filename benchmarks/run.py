@@ -30,6 +30,7 @@ NAMES = (
     "train",
     "stems",
     "segments",
+    "sed",
     "esc10",
 )
 

@@ -46,6 +46,7 @@ from kikiwake.soundscapes import synthesise_set
 
 SAMPLE_RATE = 16_000
 WINDOW_SECONDS, ROW_SECONDS = 5.0, 0.1
+PARTS = ("score", "pseudo", "speed")
 HEARD_SECONDS = 0.25
 """Of an event, as much in a window makes its class one of the window's."""
 
@@ -387,7 +388,7 @@ def prediction(
 
 
 def run(
-    *, data: Path, recordings: int = 600, epochs: int = 20, seeds: int = 3, parts: Sequence[str]
+    *, data: Path, recordings: int = 600, epochs: int = 20, seeds: int = 3, parts: Sequence[str] = PARTS
 ) -> dict[str, Any]:
     """Measure what `parts` name and return the figures."""
     results: dict[str, Any] = {}
@@ -413,7 +414,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--parts", default="score,pseudo,speed")
+    parser.add_argument("--parts", default=",".join(PARTS))
     chosen = parser.parse_args()
     found = run(
         data=chosen.data,

@@ -16,8 +16,9 @@ import soundfile
 import torch
 from typer.testing import CliRunner, Result
 
-from kikiwake import cli, evaluation, figures, prediction, pseudo
+from kikiwake import evaluation, figures, prediction, pseudo
 from kikiwake.classifier import build_classifier
+from kikiwake.cli._recordings import pseudo as pseudo_command
 from kikiwake.errors import KikiwakeError, RunError, StorageError
 from kikiwake.folds import split
 from kikiwake.manifest import Manifest
@@ -368,6 +369,6 @@ def test_the_command_tells_runs_from_recordings(
 
 
 def test_the_commands_defaults_are_those_of_the_settings() -> None:
-    parameters = inspect.signature(cli.pseudo).parameters
+    parameters = inspect.signature(pseudo_command).parameters
     for field in fields(Settings):
         assert parameters[field.name].default == field.default, field.name
