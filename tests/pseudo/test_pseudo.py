@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from kikiwake import evaluation, figures, prediction, pseudo
 from kikiwake.classifier import build_classifier
+from kikiwake.cli import app
 from kikiwake.cli._recordings import pseudo as pseudo_command
 from kikiwake.errors import KikiwakeError, RunError, StorageError
 from kikiwake.folds import split
@@ -349,7 +350,7 @@ def test_teachers_without_scores_are_evaluated_where_that_is_wanted(place: Path,
 
 
 def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_the_command_tells_runs_from_recordings(
