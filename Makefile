@@ -37,7 +37,7 @@ check: $(STAMP) ## style, formatting and types: ruff and mypy (seconds; a minute
 
 test: check ## the checks, then all tests (minutes: they train, kill and resume small models)
 	@echo "== Running all tests in $(TEST_PROCESSES) processes; they train, kill and resume small models"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure speed and accuracy; prints a table, writes JSON (long; for a quiet machine)
 	@echo "== Measuring; leave the machine alone while this runs"

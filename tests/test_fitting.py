@@ -168,12 +168,16 @@ def test_evaluation_prediction_and_a_copy_of_the_run_agree(fitted, manifest, tmp
     assert predicted.probabilities.sum(1) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["knn", "random_forest", "extra_trees"])
-def test_every_fold_is_fitted_and_all_are_summed_up(manifest, tmp_path, name):
-    found = crossvalidate(recipe(manifest, tmp_path / name, model={"name": name}, fit=None), replicates=0)
+@pytest.mark.parametrize(
+    "model",
+    [{"name": "knn"}, *({"name": trees, "n_estimators": 30} for trees in ("random_forest", "extra_trees"))],
+    ids=lambda model: model["name"],
+)
+def test_every_fold_is_fitted_and_all_are_summed_up(manifest, tmp_path, model):
+    found = crossvalidate(recipe(manifest, tmp_path / "run", model=model, fit=None), replicates=0)
     assert len(found.folds) == 4
     assert found.out_of_fold.scores["accuracy"].value >= 0.9
-    fold = open_run(tmp_path / name / "fold0")
+    fold = open_run(tmp_path / "run" / "fold0")
     assert not fold.grid_file.exists()
     assert json.loads((fold.folder / "model.json").read_text())["grid"] is None
     assert not list(fold.folder.rglob("*.pkl"))
