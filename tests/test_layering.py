@@ -14,7 +14,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 HOUSE = PROJECT / "src" / "kikiwake"
 
 FLOORS: dict[int, str] = {
-    0: "errors randomness components parallel files devices _yaml",
+    0: "errors randomness components parallel files devices _yaml _bitpacking",
     1: "audio manifest clip tables folds checks cache blocks predictions events weights mel_scale"
     " _manifest_rows",
     2: "crops datasets frontends augmentations models schedules separators labelfiles"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -185,15 +185,18 @@ class ClipDataset(Dataset[Batch]):
 
     def __getitem__(self, requests: Sequence[Request]) -> Batch:
         """Return the batch of `requests`."""
-        waveforms = [self._waveform(request) for request in requests]
         missing = [max(0, -(request.start or 0)) for request in requests]
         wanted = [request.frames or self.crop_frames or 0 for request in requests]
-        frames = max(1, *wanted, *(0 if w else x.shape[1] for w, x in zip(wanted, waveforms, strict=True)))
+        waveforms: Iterable[np.ndarray] = (self._waveform(request) for request in requests)
+        if not all(wanted):  # the longest is known when all are read
+            waveforms = list(waveforms)
+            wanted = [w or x.shape[1] for w, x in zip(wanted, waveforms, strict=True)]
+        frames = max(1, *wanted)
         stacked = np.zeros((len(requests), self.reader.channels, frames), np.float32)
+        lengths = []
         for row, waveform, before in zip(stacked, waveforms, missing, strict=True):
             fill(row, waveform, pad=self.pad, before=before)
-        ends = [before + x.shape[1] for before, x in zip(missing, waveforms, strict=True)]
-        lengths = [min(frames, end) if self.pad == "zero" else frames for end in ends]
+            lengths.append(min(frames, before + waveform.shape[1]) if self.pad == "zero" else frames)
         return self.with_inputs(torch.from_numpy(stacked), requests, lengths=lengths)
 
     def with_inputs(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kikiwake.audio import reblocked
-from kikiwake.blocks import BLOCK, BlockFile, DamagedBlocks, write_blocks
+from kikiwake.blocks import BLOCK, BlockFile, Compared, DamagedBlocks, write_blocks
 from kikiwake.errors import KikiwakeError, StorageError
 from kikiwake.stems._old import ABANDONED_SECONDS
 
@@ -29,6 +29,7 @@ class KeptStems:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._open: OrderedDict[Path, BlockFile] = OrderedDict()
+        self._compared: dict[Path, Compared] = {}
 
     def entry(self, source: str, key: str) -> Path:
         """Return where stems are kept: `source` names the recording's content, `key` how it is separated."""
@@ -44,7 +45,8 @@ class KeptStems:
         """
         try:
             if entry not in self._open:
-                self._open[entry] = BlockFile(entry)
+                self._open[entry] = BlockFile(entry, known=self._compared.get(entry))
+                self._compared[entry] = self._open[entry].compared
                 if len(self._open) > OPEN_FILES:
                     self._open.popitem(last=False)
             self._open.move_to_end(entry)
@@ -79,4 +81,4 @@ class KeptStems:
         write_blocks(entry, reblocked(pieces, block=BLOCK), about=about)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict()}
+        return {**self.__dict__, "_open": OrderedDict(), "_compared": {}}
