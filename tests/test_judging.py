@@ -15,7 +15,7 @@ from kikiwake import prediction as room
 from kikiwake.data import ClipDataset
 from kikiwake.engine import Engine
 from kikiwake.errors import KikiwakeError, RecipeError
-from kikiwake.judging import Judge, judge_of
+from kikiwake.judging import Judge, judge_of, lengths_near
 from kikiwake.loader import Loader
 from kikiwake.models._output import Output
 from kikiwake.prediction import _units
@@ -195,7 +195,7 @@ def test_onnx_judges_frames_as_torch_does(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"frame_seconds": 0.15}, "do not fill windows"),
+        ({"frame_seconds": 0.15}, r"do not fill windows.*give 0\.\d+ or 0\.\d+"),
         ({"frame_seconds": 0.1, "hop_seconds": 0.25}, "do not begin where rows of them do"),
     ],
 )
@@ -229,3 +229,12 @@ def test_ways_of_judging_that_the_model_has_not_are_refused(tmp_path, changes, s
     manifest = write_tones(tmp_path / "tones", clips_per_class=4)
     with pytest.raises(RecipeError, match=said):
         Recipe.load(toy_recipe(manifest, tmp_path / "run", **changes))
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"), [(1102, "0.047619 or 0.0510204"), (2205, "0.1"), (200_000, "5")]
+)
+def test_lengths_that_would_fit_are_named(row: int, expected: str) -> None:
+    assert lengths_near(row, part_of=110_250, sample_rate=22_050) == expected
+    for seconds in expected.split(" or "):
+        assert 110_250 % round(float(seconds) * 22_050) == 0

@@ -282,6 +282,16 @@ def test_a_folder_with_other_recordings_is_refused(tones: Manifest, tmp_path: Pa
         make(tones, tmp_path, recordings=1)
 
 
+@pytest.mark.parametrize("name", ["clips.csv", "truth.csv"])
+def test_another_table_of_the_same_name_is_not_lost(tones: Manifest, tmp_path: Path, name: str) -> None:
+    tones.write(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(StorageError, match="another table has the name"):
+        make(tones, tmp_path, recordings=2)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == before
+
+
 def test_a_recording_that_would_leave_full_scale_is_turned_down(tones: Manifest, tmp_path: Path) -> None:
     make(tones, tmp_path, lowest_snr_db=60, highest_snr_db=60, recordings=2)
     for name in ("0000.flac", "0001.flac"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,3 +105,25 @@ def refuse_others(folder: Path, own: set[str]) -> None:
             where=folder,
             remedy="choose an empty folder, or remove this one",
         )
+
+
+def refuse_tables(tables: Mapping[Path, Sequence[str]]) -> None:
+    """Refuse to write over tables whose columns are others than those that will be written.
+
+    Raises:
+        StorageError: there is such a table, or it cannot be read.
+    """
+    for path, columns in tables.items():
+        try:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                found = file.readline().rstrip("\r\n")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StorageError(f"cannot be read: {error.strerror or error}", where=path) from error
+        if found != ",".join(columns):
+            raise StorageError(
+                "another table has the name of one that is to be written, and would be lost",
+                where=path,
+                remedy="choose an empty folder, or rename it",
+            )

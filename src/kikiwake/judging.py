@@ -139,9 +139,21 @@ def judge_of(
             )
         if window % row:
             raise RecipeError(
-                f"rows of {frame_seconds:g} s do not fill windows of {window / rate:g} s",
+                f"rows of {frame_seconds:g} s, {row} samples at {rate} Hz, do not fill windows of "
+                f"{window / rate:g} s, {window} samples",
                 where="frame_seconds",
                 value=frame_seconds,
-                remedy="give a part of the window's length",
+                remedy=f"give {lengths_near(row, part_of=window, sample_rate=rate)}",
             )
     return Judge(window, round(section.context_seconds * rate), shifts or ((0, 1.0),), section.framewise, row)
+
+
+def lengths_near(row: int, *, part_of: int, sample_rate: int) -> str:
+    """Return the lengths next to `row` samples that divide `part_of` samples, in seconds.
+
+    >>> lengths_near(1102, part_of=110250, sample_rate=22050)
+    '0.047619 or 0.0510204'
+    """
+    shorter = next(length for length in range(min(row, part_of), 0, -1) if not part_of % length)
+    longer = next(length for length in range(min(row, part_of), part_of + 1) if not part_of % length)
+    return " or ".join(f"{length / sample_rate:.6g}" for length in sorted({shorter, longer}))

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from kikiwake import _backgrounds
-from kikiwake._laying import TRUTH_COLUMNS, lay, refuse_others, write_flac
+from kikiwake._laying import TRUTH_COLUMNS, lay, refuse_others, refuse_tables, write_flac
 from kikiwake._pools import Pool, pools, usable
 from kikiwake._sounds import Rng, Waveform
 from kikiwake._timetable import Happening, Settings, timetable
@@ -30,6 +30,8 @@ from kikiwake.randomness import generator
 from kikiwake.tables import write_table
 
 _LOUDEST = 0.98
+_TRUTH_COLUMNS = (*TRUTH_COLUMNS, "snr_db")
+_WEAK_COLUMNS = ("path", "class", "secondary", "group", "fold", "split")
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def synthesise_set(
         ManifestError: no clip can be used, or its groups lie in several folds, or there is no such fold.
         AudioError: a clip cannot be read, or a recording of noise is silent.
         RecipeError: `noise` holds no recording, or one that cannot be read.
-        StorageError: `folder` holds other sounds or cannot be written.
+        StorageError: `folder` holds other sounds or tables, or cannot be written.
     """
     settings = Settings(
         sample_rate=sample_rate,
@@ -137,6 +139,7 @@ def synthesise_set(
     )
     names = [f"{number:0{max(4, len(str(recordings - 1)))}d}.flac" for number in range(recordings)]
     refuse_others(folder, {f"audio/{name}" for name in names})
+    refuse_tables({folder / "truth.csv": _TRUTH_COLUMNS, folder / "clips.csv": _WEAK_COLUMNS})
     truth: list[tuple[str, ...]] = []
     heard: list[tuple[str, Pool, list[str]]] = []
     short = 0
@@ -150,8 +153,8 @@ def synthesise_set(
         truth += _truth_rows(name, rows, sample_rate)
         heard.append((name, pool, sorted({row.label for row in rows})))
         short += not whole
-    write_table(folder / "truth.csv", (*TRUTH_COLUMNS, "snr_db"), truth)
-    write_table(folder / "clips.csv", ("path", "class", "secondary", "group", "fold", "split"), _weak(heard))
+    write_table(folder / "truth.csv", _TRUTH_COLUMNS, truth)
+    write_table(folder / "clips.csv", _WEAK_COLUMNS, _weak(heard))
     return SetSummary(
         folder=folder,
         truth=folder / "truth.csv",

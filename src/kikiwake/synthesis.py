@@ -15,7 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from kikiwake import audio
-from kikiwake._laying import TRUTH_COLUMNS, Placed, faded, noisy_blocks, refuse_others, write_flac
+from kikiwake._laying import (
+    TRUTH_COLUMNS,
+    Placed,
+    faded,
+    noisy_blocks,
+    refuse_others,
+    refuse_tables,
+    write_flac,
+)
 from kikiwake._sounds import KINDS, Rng, Waveform, background, between, event, noise, scaled
 from kikiwake.errors import KikiwakeError, ManifestError
 from kikiwake.manifest import Manifest
@@ -24,6 +32,7 @@ from kikiwake.tables import write_table
 
 _TAKES_PER_SOURCE = 4
 _NOISE_DB = -45.0
+_CLIP_COLUMNS = ("path", "class", "group")
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ def synthesise(
 
     Raises:
         KikiwakeError: a number is out of range.
-        StorageError: `folder` holds other sounds, or cannot be written.
+        StorageError: `folder` holds other sounds or tables, or cannot be written.
     """
     _check(
         clips_per_class=clips_per_class, seconds=seconds, sample_rate=sample_rate, long_seconds=long_seconds
@@ -80,6 +89,9 @@ def synthesise(
         for index in range(clips_per_class)
     ]
     refuse_others(folder / "clips", {path for path, _, _ in rows})
+    refuse_tables(
+        {folder / "clips" / "clips.csv": _CLIP_COLUMNS, folder / "long" / "truth.csv": TRUTH_COLUMNS}
+    )
     for path, name, index in rows:
         rng = generator(seed, "clip", name, index)
         sound = event(name, seed=seed, source=index % sources, take=rng, sample_rate=sample_rate)
@@ -89,7 +101,7 @@ def synthesise(
             sample_rate,
         )
     groups = [(path, name, f"{name}_{index % sources:02d}") for path, name, index in rows]
-    write_table(folder / "clips" / "clips.csv", ("path", "class", "group"), groups)
+    write_table(folder / "clips" / "clips.csv", _CLIP_COLUMNS, groups)
 
     sounds = _unheard(seed=seed, first_source=sources, sample_rate=sample_rate)
     long = _write_long(folder / "long", sounds, seconds=long_seconds, sample_rate=sample_rate, seed=seed)
@@ -121,8 +133,9 @@ def soundscape(
     Raises:
         ManifestError: no labelled clip is in the fold, or the first is longer than the recording.
         AudioError: a clip cannot be read.
-        StorageError: `folder` cannot be written.
+        StorageError: `folder` holds another truth.csv, or cannot be written.
     """
+    refuse_tables({folder / "truth.csv": TRUTH_COLUMNS})
     rng = generator(seed, "soundscape")
     turns: dict[str, list[int]] = {name: [] for name in manifest.classes}
     for index in rng.permutation(len(manifest)):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from math import gcd
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,7 +20,7 @@ from kikiwake.engine import Engine
 from kikiwake.engine import engine as set_up
 from kikiwake.errors import KikiwakeError
 from kikiwake.files import text_hash
-from kikiwake.judging import judge_of
+from kikiwake.judging import judge_of, lengths_near
 from kikiwake.parallel import progress
 from kikiwake.prediction._onnx import exported_network
 from kikiwake.prediction._pool import START_METHOD, Pool
@@ -254,7 +255,7 @@ def _cutting(run: Run, options: Options, *, on_gpu: bool) -> Cutting:
             f"windows every {hop / data.sample_rate:g} s do not begin where rows of them do",
             where="frame_seconds",
             value=options.frame_seconds,
-            remedy="give a part of the hop's length",
+            remedy=f"give {lengths_near(judge.row, part_of=gcd(hop, window), sample_rate=data.sample_rate)}",
         )
     return Cutting(
         sample_rate=data.sample_rate,
