@@ -50,10 +50,19 @@ RECIPE = """\
 run: {folder}/{backbone}
 data: {{sample_rate: 32000, crop: {{name: random, seconds: 5.0}}}}
 frontend: {{name: mel, n_fft: 1024, hop_length: 320, n_mels: 128, f_max: 16000}}
-model: {{name: cnn, backbone: {backbone}}}
-stages: [{{epochs: 1, batch_size: 16, optimizer: {{name: adamw, learning_rate: 1e-3}}}}]
+model: {{name: {model}, backbone: {backbone}}}
+stages:
+  - epochs: 1
+    batch_size: 16
+    loss: {loss}
+    optimizer: {{name: adamw, learning_rate: 1e-3}}
 engine: {{device: cpu}}
+predict: {predict}
 """
+MODELS = {
+    "cnn": {"model": "cnn", "loss": "cross_entropy", "predict": "{}"},
+    "sed": {"model": "sed", "loss": "binary_cross_entropy", "predict": "{framewise: true}"},
+}
 
 PEER = """\
 import json, sys, time, warnings
@@ -105,10 +114,10 @@ def make_recordings(data: Path, folder: Path, *, files: int) -> dict[str, list[P
     return made
 
 
-def make_run(backbone: str, folder: Path, *, recording: Path) -> Run:
+def make_run(backbone: str, folder: Path, *, recording: Path, model: str = "cnn") -> Run:
     """Make a finished run without training; batch norms take their statistics from real sound."""
     path = folder / f"{backbone}.yaml"
-    path.write_text(RECIPE.format(folder=folder, backbone=backbone))
+    path.write_text(RECIPE.format(folder=folder, backbone=backbone, **MODELS[model]))
     places = range(FILE_SECONDS // WINDOW_SECONDS)
     clips = [
         Clip(
@@ -237,13 +246,14 @@ def many_files(
     repetitions: int = 3,
     seconds: float = 5.0,
     backbone: str = "efficientnet_b0",
+    model: str = "cnn",
 ) -> dict[str, Any]:
     """Return windows/s over a folder of one-minute Ogg recordings at 32 kHz, beside the bare backbone's."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         long = make_recordings(data, folder, files=-(-files * 60 // FILE_SECONDS))["flac"]
-        run = make_run(backbone, folder, recording=long[0])
+        run = make_run(backbone, folder, recording=long[0], model=model)
         minutes = folder / "minutes"
         minutes.mkdir()
         frames = 60 * SAMPLE_RATE
@@ -324,9 +334,11 @@ def main() -> None:
     parser.add_argument(
         "--many-files", action="store_true", help="a folder of 200 one-minute recordings instead"
     )
+    parser.add_argument("--model", choices=sorted(MODELS), default="cnn", help="with --many-files")
     arguments = vars(parser.parse_args())
+    model = arguments.pop("model")
     if arguments.pop("many_files"):
-        print(json.dumps(many_files(data=arguments["data"]), indent=2))
+        print(json.dumps(many_files(data=arguments["data"], model=model), indent=2))
         return
     results = run(**arguments)
     for backbone, found in results.items():

@@ -9,8 +9,8 @@ a training knows only which classes are heard. Fold 1 is judged, fold 2 chooses 
 are best on fold 2; event-based F1 (collar 200 ms) and segment-based F1 (1 s) on fold 1.
 `pseudo`: half of the recordings are taken to have no labels; the model of the other half labels them, and
 trains again on both.
-`speed`: predictions of windows of 5 s, hop 5 s, against the bare backbone on pictures that lie ready;
-training steps with a second resolution against those without.
+`speed`: training steps with a second resolution against those without. (Predictions against the bare
+backbone: `predict.py --many-files --model sed`.)
 """
 
 from __future__ import annotations
@@ -20,19 +20,17 @@ import csv
 import json
 import re
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 import numpy as np
-import torch
 
+from _steps import Steps
 from kikiwake import metrics
 from kikiwake._fold_processes import train_apart
-from kikiwake.classifier import build_classifier
 from kikiwake.datasets import prepare
 from kikiwake.event_scores import event_tally, scores, segment_tally, total
 from kikiwake.events import Event, events_of
@@ -41,7 +39,7 @@ from kikiwake.prediction import predict
 from kikiwake.predictions import Predictions
 from kikiwake.randomness import generator
 from kikiwake.recipe import Recipe
-from kikiwake.run import Run, start_run
+from kikiwake.run import start_run
 from kikiwake.soundscapes import synthesise_set
 
 SAMPLE_RATE = 16_000
@@ -321,70 +319,21 @@ def _written(path: Path, content: dict[str, Any]) -> Path:
     return path
 
 
-def turns(contenders: dict[str, Callable[[], float]], *, rounds: int) -> dict[str, float]:
-    """Return the median rate of each contender; they take turns."""
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
+def resolutions(folder: Path, manifest: Path, *, rounds: int = 3) -> dict[str, Any]:
+    """Compare training steps with a second resolution and without, on the network of `birdclef_sed`."""
+    changes = {"model": "{name: sed, backbone: seresnext26t_32x4d, dropout: 0.5}", "framewise_loss": 0.5}
+    own = {
+        name: Steps(recipe(folder, manifest, kind="sed", epochs=1, name=name, resolutions=more, **changes))
+        for name, more in (("one", "[]"), ("two", "[{n_fft: 2048, hop_length: 160}]"))
+    }
+    rates: dict[str, list[float]] = {name: [] for name in own}
     for _ in range(rounds):
-        for name, rate in contenders.items():
-            rates[name].append(rate())
-    return {name: median(values) for name, values in rates.items()}
-
-
-def resolutions(folder: Path, manifest: Path, *, rounds: int = 5) -> dict[str, Any]:
-    """Compare training steps, waveform to gradients, with a second resolution and without."""
-    batch = torch.randn(16, 1, 10 * SAMPLE_RATE, generator=torch.Generator().manual_seed(0)) * 0.1
-    lengths = torch.full((16,), batch.shape[-1])
-
-    def rate(more: str) -> Callable[[], float]:
-        name = "several" if more != "[]" else "one"
-        own = recipe(folder, manifest, kind="sed", epochs=1, name=name, resolutions=more)
-        model = build_classifier(own, classes=list("abcdefghij")).train()
-        model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-        def steps() -> float:
-            begun = time.perf_counter()
-            for _ in range(3):
-                output = model(batch, lengths)
-                (output.clipwise.square().sum() + output.framewise.amax(-1).square().sum()).backward()
-            return 3 * len(batch) / (time.perf_counter() - begun)
-
-        return steps
-
-    found = turns({"one": rate("[]"), "two": rate("[{n_fft: 2048, hop_length: 80}]")}, rounds=rounds)
+        for name, steps in own.items():
+            rates[name].append(steps.clips_per_second(steps=3))
+    for steps in own.values():
+        steps.close()
+    found = {name: median(values) for name, values in rates.items()}
     return {"clips/s": found, "ratio": found["two"] / found["one"], "at least": 0.6}
-
-
-def prediction(
-    folder: Path, manifest: Path, recordings: Sequence[Path], *, rounds: int = 5
-) -> dict[str, Any]:
-    """Compare `predict` on recordings with the bare backbone on pictures that lie ready, a thread each."""
-    own = recipe(folder, manifest, kind="sed", epochs=1, name="speed", predict="{window_seconds: 5.0}")
-    run: Run = start_run(own, Manifest.read(manifest))
-    classifier = build_classifier(own, classes=run.manifest.classes).eval()
-    run.write_model(classifier.state_dict(), about={})
-    backbone = classifier.network.backbone.to(memory_format=torch.channels_last)
-    features = classifier.frontend(torch.randn(4, 1, 5 * SAMPLE_RATE))
-    ready = features.contiguous(memory_format=torch.channels_last)
-
-    def bare() -> float:
-        torch.set_num_threads(2)
-        begun = time.perf_counter()
-        with torch.inference_mode():
-            for _ in range(40):
-                backbone(ready)
-        return 40 * len(ready) / (time.perf_counter() - begun)
-
-    def ours() -> float:
-        out = folder / "speed.csv"
-        for path in folder.glob("speed.*csv*"):
-            path.unlink()
-        (folder / "speed.summary.json").unlink(missing_ok=True)
-        summary = predict(run.folder, recordings, out=out)
-        return summary.scored / summary.elapsed_seconds
-
-    found = turns({"bare backbone": bare, "kikiwake predict": ours}, rounds=rounds)
-    ratio = found["kikiwake predict"] / found["bare backbone"]
-    return {"windows/s": found, "ratio": ratio, "at least": 0.85}
 
 
 def run(
@@ -402,8 +351,6 @@ def run(
             results["pseudo"] = pseudo(folder, manifest, epochs=epochs)
         if "speed" in parts:
             results["resolutions"] = resolutions(folder, manifest)
-            own = [clip.path for clip in Manifest.read(manifest)]
-            results["prediction"] = prediction(folder, manifest, own)
     return results
 
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,18 +29,15 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 import part_files
+from _steps import Steps
 from kikiwake import audio, components
 from kikiwake.augmentations.waveform import Waveform
-from kikiwake.classifier import build_classifier
-from kikiwake.data import ClipDataset, Request, training_batches, training_requests
-from kikiwake.engine import engine
+from kikiwake.data import ClipDataset, Request
 from kikiwake.manifest import Clip, Manifest
 from kikiwake.randomness import generator
 from kikiwake.recipe import Recipe
-from kikiwake.run import logger_for, start_run
 from kikiwake.separation import fill, recordings_of
 from kikiwake.separators import SpanSeparation
-from kikiwake.stage import Session, StageRun
 
 RATE, SECONDS, RECORDINGS = 22_050, 30, 12
 STEMS = {"separator": {"name": "bands"}, "stems": ["vocals", "drums", "bass", "other"]}
@@ -134,32 +132,17 @@ def loading(
 
 
 def training(manifest: Path, *, seconds: float, repetitions: int) -> dict[str, float]:
-    """Return clips/s of kikiwake's own steps, from the first finished one on."""
-    ways = {}
-    for name, hears in (("stems", STEMS), ("no separation", MIXTURE)):
-        one = recipe(manifest, name, seconds=seconds, **hears)
-        with engine(one.engine) as computer:
-            run = start_run(one, Manifest.read(manifest))
-            classifier = build_classifier(one, classes=run.manifest.classes)
-            classifier.network.to(memory_format=torch.channels_last)
-            session = Session(run, computer, logger_for(run.folder), classifier, run.indices("train"), [])
-            stage = StageRun(session, 0)
-
-        def steps(stage: StageRun = stage) -> float:
-            requests = training_requests(range(RECORDINGS), seed=0, stage="train", epoch=0)
-            batches = training_batches(requests * 2, batch_size=4)
-            started, clips = 0.0, 0
-            for number, batch in enumerate(stage.loader(batches)):
-                stage._take_step(batch, 1e-3)
-                if number == 0:
-                    started = time.perf_counter()
-                else:
-                    clips += len(batch.clips)
-            return clips / (time.perf_counter() - started)
-
-        steps()
-        ways[name] = steps
-    return in_turns(ways, repetitions=repetitions)
+    """Return clips/s of kikiwake's own steps."""
+    own = {
+        name: Steps(recipe(manifest, name, seconds=seconds, **hears))
+        for name, hears in (("stems", STEMS), ("no separation", MIXTURE))
+    }
+    ways = {name: partial(each.clips_per_second, steps=2 * RECORDINGS // 4) for name, each in own.items()}
+    try:
+        return in_turns(ways, repetitions=repetitions)
+    finally:
+        for each in own.values():
+            each.close()
 
 
 def separating(folder: Path, *, repetitions: int) -> dict[str, float]:

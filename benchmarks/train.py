@@ -23,16 +23,10 @@ from typing import Any
 import torch
 
 from _peer import ask, peer_interpreter
-from kikiwake.classifier import build_classifier
-from kikiwake.data import training_batches, training_requests
+from _steps import Steps
 from kikiwake.datasets import prepare
-from kikiwake.engine import engine
-from kikiwake.loader import Loader
-from kikiwake.manifest import Manifest
 from kikiwake.models._torchvision import import_timm
 from kikiwake.recipe import Recipe
-from kikiwake.run import logger_for, start_run
-from kikiwake.stage import Session, StageRun
 
 RECIPE = """\
 seed: 0
@@ -110,38 +104,11 @@ def bare(backbone: str, *, steps: int, channels_last: bool, batch_size: int = 16
     return steps * batch_size / (time.perf_counter() - started)
 
 
-class Trainer:
-    """kikiwake's own steps, a few at a time."""
-
-    def __init__(self, backbone: str, *, manifest: Path, folder: Path) -> None:
-        path = folder / f"{backbone}.yaml"
-        path.write_text(RECIPE.format(folder=folder, manifest=manifest, backbone=backbone))
-        recipe = Recipe.load(path)
-        with engine(recipe.engine) as computer:
-            run = start_run(recipe, Manifest.read(manifest))
-            classifier = build_classifier(recipe, classes=run.manifest.classes)
-            classifier.network.to(memory_format=torch.channels_last)
-            session = Session(run, computer, logger_for(run.folder), classifier, run.indices("train"), [])
-            self.stage = StageRun(session, 0)
-        self.epoch = 0
-        self.clips_per_second(steps=2)
-
-    def clips_per_second(self, *, steps: int) -> float:
-        """Return clips/s from the first finished step to the last, loader workers already running."""
-        requests = training_requests(
-            self.stage.session.clips, seed=0, stage="train", epoch=self.epoch, chances=None
-        )
-        self.epoch += 1
-        batches = training_batches(requests, batch_size=16)[: steps + 1]
-        loader: Loader = self.stage.loader
-        clips, started = 0, 0.0
-        for number, batch in enumerate(loader(batches)):
-            self.stage._take_step(batch, 1e-3)
-            if number == 0:
-                started = time.perf_counter()
-            else:
-                clips += len(batch.clips)
-        return clips / (time.perf_counter() - started)
+def trainer(backbone: str, *, manifest: Path, folder: Path) -> Steps:
+    """Return kikiwake's own steps."""
+    path = folder / f"{backbone}.yaml"
+    path.write_text(RECIPE.format(folder=folder, manifest=manifest, backbone=backbone))
+    return Steps(Recipe.load(path))
 
 
 def run(*, data: Path, repetitions: int = 3, steps: int = 6) -> dict[str, Any]:
@@ -152,7 +119,7 @@ def run(*, data: Path, repetitions: int = 3, steps: int = 6) -> dict[str, Any]:
         manifest = folder / "esc10.csv"
         prepare(data / "esc10", manifest, dataset="esc50", workers=2)
         for backbone in ("resnet18", "efficientnet_b0"):
-            trainer = Trainer(backbone, manifest=manifest, folder=folder)
+            ours = trainer(backbone, manifest=manifest, folder=folder)
             rounds: dict[str, list[float]] = {"bare": [], "bare channels_last": [], "kikiwake": []}
             python = peer_interpreter()
             peer: list[float] = []
@@ -163,7 +130,7 @@ def run(*, data: Path, repetitions: int = 3, steps: int = 6) -> dict[str, Any]:
                     peer += [about["rate"]] if "rate" in about else []
                 rounds["bare"].append(bare(backbone, steps=steps, channels_last=False))
                 rounds["bare channels_last"].append(bare(backbone, steps=steps, channels_last=True))
-                rounds["kikiwake"].append(trainer.clips_per_second(steps=steps))
+                rounds["kikiwake"].append(ours.clips_per_second(steps=steps))
             medians = {name: median(values) for name, values in rounds.items()}
             best = max(medians["bare"], medians["bare channels_last"])
             results[backbone] = {**medians, "ratio": medians["kikiwake"] / best, "at least": 0.85}
@@ -172,7 +139,7 @@ def run(*, data: Path, repetitions: int = 3, steps: int = 6) -> dict[str, Any]:
             if peer:
                 against = medians["kikiwake"] / median(peer)
                 results[backbone] |= {"against peer": against, "at least against peer": 2.5}
-            trainer.stage.loader.close()
+            ours.close()
     return results
 
 
