@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 import toys
 from kikiwake.checkpoint import read_weights
+from kikiwake.clip import Clip
 from kikiwake.evaluation import evaluate
 from kikiwake.frontends.statistics import Statistics
+from kikiwake.manifest import Manifest
 from kikiwake.recipe import Recipe
 from kikiwake.run import Run
 from kikiwake.training import train
@@ -85,6 +88,25 @@ def test_kept_features_train_the_same_weights_as_computed_ones(manifest, tmp_pat
     with_kept = sum(calls)
     computed = train(recipe(manifest, tmp_path / "computed", cache=False))
     assert sum(calls) - with_kept > with_kept
+    assert same_weights(kept, computed)
+
+
+def test_a_stages_own_clips_are_trained_on_by_their_own_features(manifest, tmp_path):
+    """The rows of a stage's manifest, and of pseudo labels behind them, are not those of the run's."""
+    read = Manifest.read(manifest)
+    Manifest(list(reversed(read)), read.classes).write(tmp_path / "reversed.csv")
+    wild = tmp_path / "wild.wav"
+    soundfile.write(wild, toys.tone(1600.0, seconds=0.8, seed=3), toys.SAMPLE_RATE)
+    windows = [
+        Clip(wild, "high", 0, None, 6400, toys.SAMPLE_RATE, start=start, end=start + 0.4, split="train")
+        for start in (0.0, 0.4)
+    ]
+    Manifest(windows, read.classes, [[0.9, 0.0, 0.1]] * 2).write(tmp_path / "pseudo.csv")
+    own = {"manifest": str(tmp_path / "reversed.csv"), "pseudo": {"table": str(tmp_path / "pseudo.csv")}}
+
+    kept = train(recipe(manifest, tmp_path / "kept", stage=own))
+    computed = train(recipe(manifest, tmp_path / "computed", stage=own, cache=False))
+
     assert same_weights(kept, computed)
 
 

@@ -249,8 +249,8 @@ class StageRun:
         on_waveforms = [part for part in augmentations if part.level == "waveform"]
         session.classifier.multilabel = self.stage.multilabel
         self.clips = clips
-        self.loader = self._loader(clips.manifest, on_waveforms, extra=self.extra)
-        self.validation_loader = self._loader(self.run.manifest, [])
+        self.loader = self._loader(self._dataset(clips.manifest, on_waveforms, extra=self.extra))
+        self.validation_loader = self._loader(self._dataset(self.run.manifest, []))
         self.features: Features | None = None
         drawn = self.loader.dataset.crop.drawn or any(part.level == "waveform" for part in self.extra)
         if keeps_features(session.recipe) and not on_waveforms and not drawn:
@@ -517,34 +517,36 @@ class StageRun:
         warm = (done + 1 / batches) / stage.warmup_epochs if stage.warmup_epochs else 1.0
         return rate * min(1.0, warm)
 
-    def _loader(
+    def _dataset(
         self, manifest: Manifest, augmentations: Sequence[Any], *, extra: Sequence[Any] = ()
-    ) -> Loader:
+    ) -> ClipDataset:
         recipe = self.session.recipe
-        dataset = ClipDataset(
-            manifest,
-            data=recipe.data,
-            seed=recipe.seed,
-            augmentations=augmentations,
-            extra=extra,
+        return ClipDataset(
+            manifest, data=recipe.data, seed=recipe.seed, augmentations=augmentations, extra=extra
         )
+
+    def _loader(self, dataset: ClipDataset) -> Loader:
         pin_memory = self.engine.device.type == "cuda"
-        return Loader(dataset, recipe.data.workers, self.log.info, pin_memory=pin_memory)
+        return Loader(dataset, self.session.recipe.data.workers, self.log.info, pin_memory=pin_memory)
 
     def _features(self) -> Features:
         """Let the training loader read kept features, and return what keeps them."""
         recipe, clips = self.session.recipe, self.loader.dataset
-        features = Features(self.classifier, self.validation_loader, recipe=recipe, engine=self.engine)
+        features = Features(self.classifier, self._loader(clips), recipe=recipe, engine=self.engine)
         self.loader.dataset = FeatureDataset(clips, features)
         return features
 
     def _fill_features(self) -> None:
         """Compute the features of the training clips, each process its share, where the stage reads them."""
-        if self.features is not None:
-            dataset = cast(FeatureDataset, self.loader.dataset)
-            mine = self.clips.rows[self.engine.rank :: self.engine.processes]
+        if self.features is None:
+            return
+        dataset = cast(FeatureDataset, self.loader.dataset)
+        mine = self.clips.rows[self.engine.rank :: self.engine.processes]
+        try:
             self.features.fill([dataset.clips.fixed(Request(clip)) for clip in mine])
-            self.engine.gather(None)  # no process reads before all have written
+        finally:
+            self.features.loader.close()
+        self.engine.gather(None)  # no process reads before all have written
 
     def _class_weights(self) -> Tensor | None:
         if self.stage.class_weights is None:
