@@ -15,7 +15,7 @@ from kikiwake import provenance
 from kikiwake._stage_clips import stage_clips
 from kikiwake.checkpoint import read_weights
 from kikiwake.clip import Clip
-from kikiwake.errors import ManifestError, RecipeError, RunError
+from kikiwake.errors import ManifestError, RecipeError, RunError, TrainingError
 from kikiwake.files import content_hash
 from kikiwake.manifest import Manifest
 from kikiwake.run import open_run, plan_run
@@ -111,6 +111,21 @@ def test_a_copy_in_the_group_of_a_test_clip_is_left_out(manifest, tmp_path):
     own = recipe(manifest, tmp_path / "run", stage("a", manifest=str(tmp_path / "more.csv")))
     with pytest.raises(ManifestError, match="held out"):
         stage_clips(run, own.stages[0])
+
+
+def further_tones(folder: Path, **changes) -> Manifest:
+    """Tones of recordings and groups that the run does not know."""
+    read = Manifest.read(write_tones(folder, clips_per_class=2))
+    return Manifest([replace(clip, group=f"more {clip.group}", **changes) for clip in read], read.classes)
+
+
+def test_a_loss_that_is_not_finite_names_the_stages_own_clips(manifest, tmp_path):
+    further_tones(tmp_path / "more").write(tmp_path / "more.csv")
+    diverging = stage("a", manifest=str(tmp_path / "more.csv"), batch_size=2)
+    diverging["optimizer"] = {"name": "sgd", "learning_rate": 1e38}
+    with pytest.raises(TrainingError, match=r"no longer finite in epoch 1, batch 2, clips") as refused:
+        train(recipe(manifest, tmp_path / "run", diverging))
+    assert str(refused.value).count(f"{tmp_path}/more/") == 2
 
 
 def test_secondary_labels_count_as_each_stage_says(manifest, tmp_path):

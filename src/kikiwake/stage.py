@@ -341,7 +341,7 @@ class StageRun:
         for number, clips, loss in self.unseen:
             self.shown_loss = float(loss)
             if not math.isfinite(self.shown_loss):
-                paths = [str(self.run.manifest[int(clip)].path) for clip in clips]
+                paths = [str(self.clips.manifest[int(clip)].path) for clip in clips]
                 place = f"epoch {self.epoch + 1}, batch {number + 1}, clips {paths}"
                 raise TrainingError(
                     f"the loss is no longer finite in {place}",
