@@ -119,6 +119,48 @@ def further_tones(folder: Path, **changes) -> Manifest:
     return Manifest([replace(clip, group=f"more {clip.group}", **changes) for clip in read], read.classes)
 
 
+def test_a_stages_own_manifest_follows_its_own_split(manifest, tmp_path):
+    more = further_tones(tmp_path / "more")
+    splits = ["train", None, "validation", "test", None, None]
+    clips = [replace(clip, split=split) for clip, split in zip(more, splits, strict=True)]
+    Manifest(clips, more.classes).write(tmp_path / "more.csv")
+    own = recipe(manifest, tmp_path / "run", stage("a", manifest=str(tmp_path / "more.csv")))
+
+    found = stage_clips(plan_run(own, Manifest.read(manifest)), own.stages[0])
+
+    assert found.own == [0, 1, 4, 5]
+    assert found.left_out == 2
+
+
+def test_clips_that_are_there_to_be_named_do_not_train_as_clips_of_no_class(manifest, tmp_path):
+    read = Manifest.read(manifest)
+    unnamed = [
+        Clip(path, None, None, None, 12_000, 8000) for path in sorted(wild(tmp_path / "wild").iterdir())
+    ]
+    # The run is told by its split; the stage's manifest has the second one without, and a third of no class.
+    known = [replace(clip, split="test") for clip in unnamed[:2]]
+    Manifest([*read, known[0], *unnamed[1:]], read.classes).write(tmp_path / "more.csv")
+    own = recipe(manifest, tmp_path / "run", stage("a", manifest=str(tmp_path / "more.csv"), **BINARY))
+    run = plan_run(own, Manifest([*read, *known], read.classes))
+
+    found = stage_clips(run, own.stages[0])
+
+    assert found.own == [*run.indices("train"), len(read) + 2]
+    assert found.left_out == len(read) + 3 - len(found.own)
+
+
+def test_what_should_be_known_of_a_stages_own_manifest_is_logged(manifest, tmp_path):
+    read = Manifest.read(manifest)
+    silent = Clip(next(wild(tmp_path / "wild").iterdir()), None, None, None, 12_000, 8000)
+    Manifest([*read, silent], read.classes).write(tmp_path / "more.csv")
+    run = train(
+        recipe(manifest, tmp_path / "run", stage("a", manifest=str(tmp_path / "more.csv"), **BINARY))
+    )
+
+    log = (run.folder / "log.txt").read_text()
+    assert "note: stage a: train: 1 clip without a class; they count as clips of no class" in log
+
+
 def test_a_loss_that_is_not_finite_names_the_stages_own_clips(manifest, tmp_path):
     further_tones(tmp_path / "more").write(tmp_path / "more.csv")
     diverging = stage("a", manifest=str(tmp_path / "more.csv"), batch_size=2)

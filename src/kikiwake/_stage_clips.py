@@ -20,7 +20,8 @@ class StageClips:
     """The clips of a stage, with the targets that they have in it.
 
     `own`: rows that are drawn once an epoch, or as often as `chances` says. `beside`: rows with pseudo
-    labels, drawn `ratio` times as often in sum. `left_out`: how many clips were, since they are held out.
+    labels, drawn `ratio` times as often in sum. `left_out`: how many clips were, since they are held out or
+    only there to be named.
     """
 
     manifest: Manifest
@@ -60,13 +61,14 @@ def stage_clips(run: Run, stage: Stage, *, pseudo: Path | None = None) -> StageC
     manifest, own, left_out = run.manifest, run.indices("train"), 0
     if stage.manifest is not None:
         manifest = Manifest.read(stage.manifest, classes=run.manifest.classes)
-        own = _not_held_out(run, manifest)
+        own = _trainable(run, manifest)
         left_out = len(manifest) - len(own)
         if not own:
             raise ManifestError(
-                "no clip of this manifest may be trained on: the recordings or groups of all are held out",
+                "no clip of this manifest may be trained on: each, its recording or its group is held out, "
+                "by the run's split or by this manifest's own",
                 where=stage.manifest,
-                remedy="give others, or hold fewer out in split",
+                remedy="give others, hold fewer out in split, or mend the column 'split'",
             )
     chances = None
     if stage.sampling == "balanced":
@@ -80,7 +82,7 @@ def stage_clips(run: Run, stage: Stage, *, pseudo: Path | None = None) -> StageC
         )
     assert stage.pseudo is not None
     added = Manifest.read(pseudo, classes=manifest.classes)
-    usable = _not_held_out(run, added)
+    usable = _trainable(run, added)
     weight = stage.pseudo.weight
     clips = [replace(added[row], weight=weight) for row in usable]
     joined = Manifest(
@@ -93,16 +95,29 @@ def stage_clips(run: Run, stage: Stage, *, pseudo: Path | None = None) -> StageC
     return StageClips(joined, own, chances, beside, stage.pseudo.ratio, left_out)
 
 
-def _not_held_out(run: Run, manifest: Manifest) -> list[int]:
-    """Return the rows whose recording and group no labelled clip has that validates or tests."""
+def _trainable(run: Run, manifest: Manifest) -> list[int]:
+    """Return the rows that may train: not those that their own split or the run's gives to something else.
+
+    The run holds out what shares its recording or group with a labelled clip that validates or tests. A clip
+    that nobody has labelled does not train either where the run has its recording only to be named.
+    """
     labelled = (run.manifest.targets(secondary=1.0) > 0).max(axis=1, initial=False)
     held = [row for part in ("validation", "test") for row in run.indices(part) if labelled[row]]
     groups = _of(run.manifest.groups(), held)
     paths = {run.manifest[row].path.resolve() for row in held}
+    named = {
+        clip.path.resolve()
+        for clip, there in zip(run.manifest, labelled, strict=True)
+        if not there and clip.split in (None, "test")
+    }
+    numbers = manifest.class_ids().tolist()
     return [
         row
         for row, (clip, group) in enumerate(zip(manifest, manifest.groups(), strict=True))
-        if group not in groups and clip.path.resolve() not in paths
+        if clip.split not in ("validation", "test")
+        and group not in groups
+        and clip.path.resolve() not in paths
+        and not (numbers[row] < 0 and clip.path.resolve() in named)
     ]
 
 

@@ -156,8 +156,9 @@ class Pseudo(Section):
 class Stage(Section):
     """One training phase; each starts from the weights that the one before kept.
 
-    `manifest`: clips to train on in place of the recipe's, but for those whose recording or group is held
-    out; the classes must be the same. `pseudo`: clips without labels to train on beside them.
+    `manifest`: clips to train on in place of the recipe's; the classes must be the same. Those that its own
+    split column gives to validation or test do not train, nor do those whose recording or group is held out.
+    `pseudo`: clips without labels to train on beside them.
     `secondary_target`: in this stage, in place of the recipe's.
     `batch_size`: clips a step, over all processes and accumulation. `accumulation`: parts in which a batch
     is computed, to save memory. `framewise_loss`: share of the loss that the loudest frame of each class has,

@@ -84,7 +84,8 @@ def check_stages(session: Session) -> None:
         build_extra(session.recipe, stage, session.classifier.frontend)
         clips = stage_clips(session.run, stage)
         if stage.manifest is not None:
-            check(clips.manifest, training=clips.own, multilabel=stage.multilabel)
+            for warning in check(clips.manifest, training=clips.own, multilabel=stage.multilabel):
+                session.log.info("note: stage %s: %s", stage.name, warning)
         if stage.framewise_loss and not getattr(session.classifier.network, "framewise", False):
             raise RecipeError(
                 f"'{session.recipe.model['name']}' judges clips and not frames",
@@ -182,7 +183,7 @@ def run_stage(
         return
     if clips.left_out:
         session.log.info(
-            "stage %s: %d clips are left out: their recordings or groups are held out",
+            "stage %s: %d clips are left out: they, their recordings or their groups are held out",
             stage.name,
             clips.left_out,
         )
