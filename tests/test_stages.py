@@ -11,13 +11,15 @@ import pytest
 import soundfile
 import torch
 
-from kikiwake import provenance
+from kikiwake import metrics, provenance
 from kikiwake._stage_clips import stage_clips
 from kikiwake.checkpoint import read_weights
 from kikiwake.clip import Clip
+from kikiwake.data import ClipDataset, Request
 from kikiwake.errors import ManifestError, RecipeError, RunError, TrainingError
 from kikiwake.files import content_hash
 from kikiwake.manifest import Manifest
+from kikiwake.recipe import Recipe
 from kikiwake.run import open_run, plan_run
 from kikiwake.training import train
 from toys import tone, toy_recipe, write_tones
@@ -153,9 +155,7 @@ def test_what_should_be_known_of_a_stages_own_manifest_is_logged(manifest, tmp_p
     read = Manifest.read(manifest)
     silent = Clip(next(wild(tmp_path / "wild").iterdir()), None, None, None, 12_000, 8000)
     Manifest([*read, silent], read.classes).write(tmp_path / "more.csv")
-    run = train(
-        recipe(manifest, tmp_path / "run", stage("a", manifest=str(tmp_path / "more.csv"), **BINARY))
-    )
+    run = train(recipe(manifest, tmp_path / "run", stage("a", manifest=str(tmp_path / "more.csv"), **BINARY)))
 
     log = (run.folder / "log.txt").read_text()
     assert "note: stage a: train: 1 clip without a class; they count as clips of no class" in log
@@ -182,6 +182,35 @@ def test_secondary_labels_count_as_each_stage_says(manifest, tmp_path):
     high = marked.classes.index("high")
     assert first.manifest.targets()[low, high].tolist() == [0.0] * len(low)
     np.testing.assert_allclose(second.manifest.targets()[low, high], 0.9)
+
+
+@pytest.mark.parametrize("own_target", [None, 0.0])
+def test_the_validation_loss_has_the_targets_that_the_stage_teaches(manifest, tmp_path, own_target):
+    read = Manifest.read(manifest)
+    clips = [replace(clip, secondary=("high",)) if clip.label == "low" else clip for clip in read]
+    Manifest(clips, read.classes).write(tmp_path / "marked.csv")
+    taught = recipe(tmp_path / "marked.csv", tmp_path / "run", stage("a", secondary_target=own_target))
+    taught = Recipe.load(taught, "data.secondary_target=0.9", "data.crop={name: whole, seconds: 0.7}")
+    run = train(taught)
+
+    dataset = ClipDataset(run.manifest, data=taught.data, seed=taught.seed)
+    rows = run.indices("validation")
+    with torch.inference_mode():
+        batch = dataset[[Request(row, start=0, frames=5600) for row in rows]]
+        logits = run.classifier()(batch.inputs, batch.lengths).clipwise.numpy().astype(np.float64)
+    targets = np.zeros_like(logits)
+    for number, row in enumerate(rows):
+        clip = run.manifest[row]
+        targets[number, [run.classes.index(name) for name in clip.secondary]] = own_target is None and 0.9
+        targets[number, clip.class_id] = 1.0
+    losses = targets * (np.log(np.exp(logits).sum(1, keepdims=True)) - logits)
+    kept = provenance.read(run)[0]["kept"]
+    assert kept["validation_loss"] == pytest.approx(losses.sum(1).mean(), rel=1e-5)
+    # The truth of the other scores is the recipe's in either case: two classes of some clips.
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    scores = metrics.scores(dataset.targets[rows].astype(np.float64), probabilities, multilabel=True)
+    assert kept["validation_macro_roc_auc"] == pytest.approx(scores["macro_roc_auc"])
+    assert kept["validation_accuracy"] == pytest.approx(scores["accuracy"])
 
 
 def test_balanced_sampling_counts_secondary_labels_as_told(manifest, tmp_path):

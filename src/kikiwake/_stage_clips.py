@@ -51,13 +51,18 @@ class StageClips:
         )
 
 
+def secondary_target(run: Run, stage: Stage) -> float:
+    """Return the target of secondary labels in a stage: its own where it has one, else the recipe's."""
+    return run.recipe.data.secondary_target if stage.secondary_target is None else stage.secondary_target
+
+
 def stage_clips(run: Run, stage: Stage, *, pseudo: Path | None = None) -> StageClips:
     """Return what a stage trains on. `pseudo`: the manifest of its pseudo-labelled clips, where it has any.
 
     Raises:
         ManifestError: a manifest is wrong, has other classes, or nothing in it may be trained on.
     """
-    secondary = run.recipe.data.secondary_target if stage.secondary_target is None else stage.secondary_target
+    secondary = secondary_target(run, stage)
     manifest, own, left_out = run.manifest, run.indices("train"), 0
     if stage.manifest is not None:
         manifest = Manifest.read(stage.manifest, classes=run.manifest.classes)

@@ -159,7 +159,8 @@ class Stage(Section):
     `manifest`: clips to train on in place of the recipe's; the classes must be the same. Those that its own
     split column gives to validation or test do not train, nor do those whose recording or group is held out.
     `pseudo`: clips without labels to train on beside them.
-    `secondary_target`: in this stage, in place of the recipe's.
+    `secondary_target`: in this stage, in place of the recipe's: in the loss, that of the validation clips
+    too. The other scores have the recipe's as their truth, so that stages can be compared.
     `batch_size`: clips a step, over all processes and accumulation. `accumulation`: parts in which a batch
     is computed, to save memory. `framewise_loss`: share of the loss that the loudest frame of each class has,
     where the network judges frames; the rest has the clip. `sampling`: "balanced" draws a clip as often as

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kikiwake import components, metrics, provenance
-from kikiwake._stage_clips import StageClips, stage_clips
+from kikiwake._stage_clips import StageClips, secondary_target, stage_clips
 from kikiwake._stage_pseudo import check_pseudo, note_after, pseudo_table
 from kikiwake.checkpoint import read_weights, write_state, write_weights
 from kikiwake.checks import check
@@ -252,6 +252,7 @@ class StageRun:
         self.clips = clips
         self.loader = self._loader(self._dataset(clips.manifest, on_waveforms, extra=self.extra))
         self.validation_loader = self._loader(self._dataset(self.run.manifest, []))
+        self.taught = self.run.manifest.targets(secondary=secondary_target(self.run, self.stage))
         self.features: Features | None = None
         drawn = self.loader.dataset.crop.drawn or any(part.level == "waveform" for part in self.extra)
         if keeps_features(session.recipe) and not on_waveforms and not drawn:
@@ -388,14 +389,13 @@ class StageRun:
                 where=f"stage {self.stage.name}",
                 remedy=_DIVERGED,
             )
-        targets = self.validation_loader.dataset.targets
         loss = loss_function(self.stage.loss, label_smoothing=0.0, class_weights=None)(
             torch.from_numpy(scored.logits),
-            torch.from_numpy(targets[scored.clips]),
+            torch.from_numpy(self.taught[scored.clips]),
             torch.ones(len(scored.clips)),
         )
         probabilities = scored.clipwise(session.validation_clips, aggregate=session.recipe.predict.aggregate)
-        truth = targets[session.validation_clips].astype(np.float64)
+        truth = self.validation_loader.dataset.targets[session.validation_clips].astype(np.float64)
         one_each = bool(((truth >= metrics.THRESHOLD).sum(1) == 1).all())
         scores = metrics.scores(
             truth, probabilities.astype(np.float64), multilabel=self.stage.multilabel or not one_each
