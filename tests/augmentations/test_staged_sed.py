@@ -1,73 +1,29 @@
-"""The augmentations of staged sound event detection: the probabilities stated, applied once."""
+"""The augmentations of the recipe birdclef_sed: the probabilities stated, applied once."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from kikiwake.classifier import build_classifier
+from kikiwake import components
 from kikiwake.randomness import generator
 from kikiwake.recipe import Recipe
 from kikiwake.stage import build_augmentations
 
 RATE = 32_000
 
-RECIPE = """\
-run: runs/x
-data:
-  sample_rate: 32000
-  crop: {name: whole, seconds: 5.0}
-frontend: {name: mel, n_fft: 2048, hop_length: 512, n_mels: 128}
-model: {name: fcn}
-
-augmentations:
-  - name: some_of                       # of the waveform: each p is said once, here
-    p: 0.8
-    least: 1
-    most: 3
-    parts:
-      - {name: waveform, transform: PitchShift, arguments: {min_semitones: -4, max_semitones: 4}}
-      - {name: waveform, transform: TimeStretch, arguments: {min_rate: 0.8, max_rate: 1.25}}
-      - {name: impulse_response}        # synthesised rooms; recorded ones: folder: ...
-      - {name: waveform, transform: BandPassFilter, arguments: {min_center_freq: 1500, max_center_freq: 6000}}
-      - {name: waveform, transform: HighPassFilter, arguments: {min_cutoff_freq: 100, max_cutoff_freq: 2000}}
-      - {name: waveform, transform: LowPassFilter, arguments: {min_cutoff_freq: 4000, max_cutoff_freq: 12000}}
-      - {name: waveform, transform: AddGaussianSNR, arguments: {min_snr_db: 5, max_snr_db: 20}}
-      - {name: compressor}              # up to 20:1, which limits
-      - {name: waveform, transform: Gain, arguments: {min_gain_db: -12, max_gain_db: 12}}
-      - {name: waveform, transform: TimeMask, arguments: {min_band_part: 0.01, max_band_part: 0.2}}
-  - name: some_of                       # of the spectrogram: both or none
-    p: 0.6
-    least: 2
-    most: 2
-    parts:
-      - {name: frequency_mask, max_width: 15, masks: 2}
-      - {name: time_mask, max_width: 35, masks: 2}
-
-stages:
-  - name: pretrain_ce
-    epochs: 30
-    batch_size: 64
-    optimizer: {name: adamw, learning_rate: 3e-4}
-    augmentations:
-      - name: some_of                   # of the batch: one or the other
-        p: 0.7
-        parts:
-          - {name: mixup, alpha: 0.2}
-          - {name: cutmix, alpha: 1.0}
-"""
-
 
 @pytest.fixture(scope="module")
-def groups(tmp_path_factory) -> list[Any]:
-    path = Path(tmp_path_factory.mktemp("recipe")) / "staged.yaml"
-    path.write_text(RECIPE)
-    recipe = Recipe.load(path)
-    front_end = build_classifier(recipe, classes=["owl", "wren"]).frontend
+def groups() -> list[Any]:
+    """The recipe's own lists: of the waveform, of the spectrogram, and of the first stage's batches."""
+    recipe = Recipe.load("birdclef_sed")
+    front_end = components.build(
+        "frontends", recipe.frontend, where="frontend", sample_rate=RATE, in_channels=1, saved=None
+    )
+    assert recipe.data.sample_rate == RATE
     return build_augmentations(recipe, recipe.stages[0], front_end)
 
 
@@ -85,6 +41,7 @@ def call(seconds: float) -> np.ndarray:
 
 def test_the_levels_are_those_of_the_parts(groups) -> None:
     assert [group.level for group in groups] == ["waveform", "spectrogram", "batch"]
+    assert [len(group.parts) for group in groups] == [10, 2, 2]
 
 
 @pytest.mark.parametrize("number", range(10))
