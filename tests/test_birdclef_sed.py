@@ -116,6 +116,12 @@ def test_what_is_heard_to_judge_five_seconds(recipe):
     assert shifts == [(-2.0, 0.25), (0.0, 0.5), (2.0, 0.25)]
 
 
+def test_five_seconds_may_be_heard_in_training_and_prediction_as_the_guide_says():
+    settings = ["data.crop.seconds=5", "predict.context_seconds=0", "predict.shifts=[]"]
+    short = Recipe.load("birdclef_sed", *settings)
+    assert short.data.crop["seconds"] == short.predict.window_seconds == 5.0
+
+
 def test_the_pseudo_labels(recipe):
     stages = [stage.name for stage in recipe.stages if stage.pseudo is not None]
     assert stages == ["retrain"]
