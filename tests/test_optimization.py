@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -115,6 +116,36 @@ def test_label_smoothing_draws_targets_together() -> None:
     hard = weight_after(plain, step(plain), examples)
     soft = weight_after(smooth, step(smooth, label_smoothing=0.2), examples)
     assert soft == pytest.approx([0.8 * value for value in hard])
+
+
+class Framed(nn.Module):
+    """Says of any clip that its classes are as likely, and of its frames what `frames` `[K, N]` says."""
+
+    def __init__(self, frames: Tensor) -> None:
+        super().__init__()
+        self.clipwise = nn.Parameter(torch.zeros(2))
+        self.frames = nn.Parameter(frames)
+
+    def forward(self, features: Tensor) -> Output:
+        count = len(features)
+        return Output(self.clipwise.expand(count, -1), self.frames.expand(count, -1, -1))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_loudest_frame_of_each_class_has_its_share_of_the_loss(share: float) -> None:
+    # Loudest are log 3 of class a, in the second frame, and 0 of class b, in the last: softmax (3/4, 1/4).
+    network = Framed(torch.tensor([[-1.0, math.log(3), -2.0], [-3.0, -1.0, 0.0]]))
+    model = Classifier(Means(), network, classes=["a", "b"], sample_rate=8, channels=1, multilabel=False)
+
+    loss = step(model, framewise_loss=share)(batch(weights=[1]), draw=("train", 0, 0, 0), learning_rate=1.0)
+
+    # The clip is of class a: log 2 by the clip's logits, log 4/3 by the loudest frames.
+    assert float(loss) == pytest.approx((1 - share) * math.log(2) + share * math.log(4 / 3))
+    # A step of 1 down the gradient (p - y) of each: only what was loudest moves.
+    assert network.clipwise.tolist() == pytest.approx([(1 - share) / 2, -(1 - share) / 2])
+    moved = torch.tensor([[0, 0.25 * share, 0], [0, 0, -0.25 * share]])
+    before = torch.tensor([[-1.0, math.log(3), -2.0], [-3.0, -1.0, 0.0]])
+    torch.testing.assert_close(network.frames.detach() - before, moved)
 
 
 def test_the_average_forgets_the_start_quickly_and_then_moves_by_its_decay() -> None:

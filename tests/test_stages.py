@@ -59,7 +59,7 @@ def test_a_stage_alone_says_which_stages_before_it_are_missing(manifest, tmp_pat
     with pytest.raises(RunError, match=r"'c' begins with what 'b' hands on.*missing are a, b"):
         train(own, stage="c")
     train(own, stage="a")
-    with pytest.raises(RunError, match=r"missing is b; train --stage b first|missing is b"):
+    with pytest.raises(RunError, match=r"missing is b; train --stage b first, or all stages"):
         train(own, stage="c")
     with pytest.raises(RecipeError, match="unknown stage 'd'"):
         train(own, stage="d")
@@ -273,20 +273,6 @@ def test_a_stage_trains_on_pseudo_labels_and_says_so(manifest, tmp_path):
     run = train(recipe(manifest, tmp_path / "run", *stages))
 
     assert [one["data"]["pseudo_labelled_clips"] for one in provenance.read(run)] == [0, 2]
-
-
-def test_the_loudest_frame_has_its_share_of_the_loss(manifest, tmp_path):
-    model = {"name": "sed", "backbone": "test_resnet", "dropout": 0.0}
-    runs = [
-        train(
-            toy_recipe(
-                manifest, tmp_path / str(share), model=model, stages=[stage("a", framewise_loss=share)]
-            )
-        )
-        for share in (0.0, 0.5)
-    ]
-    first, second = (read_weights(run.model_file) for run in runs)
-    assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_network_without_frames_refuses_a_loss_of_frames(manifest, tmp_path):
