@@ -30,8 +30,8 @@ def test_models_are_joined_as_worked_out_by_hand(by, weights, expected):
 @pytest.mark.parametrize(
     ("probabilities", "options", "said"),
     [
-        ([], {}, "same windows"),
-        ([FIRST, SECOND[:1]], {}, "same windows"),
+        ([], {}, r"same windows.*; give one array a model, at least one"),
+        ([FIRST, SECOND[:1]], {}, r"same windows.*\(2, 2\), \(1, 2\).*; give .* same recordings"),
         ([FIRST], {"by": "median"}, "no such way"),
         ([FIRST, SECOND], {"weights": [1.0]}, "one weight a model"),
         ([FIRST, SECOND], {"weights": [0.0, 0.0]}, "one weight a model"),

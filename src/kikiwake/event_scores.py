@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kikiwake._bootstrap import plain
-from kikiwake.errors import KikiwakeError
+from kikiwake.errors import KikiwakeError, listed
 from kikiwake.events import Event
 
 Counts = NDArray[np.int64]
@@ -68,7 +68,8 @@ def segment_tally(
         KikiwakeError: segments have no length, or an event is of no class.
     """
     if not segment_seconds > 0:
-        raise KikiwakeError("must be above 0", where="segment_seconds", value=segment_seconds)
+        remedy = "give the length of a segment, such as 1.0"
+        raise KikiwakeError("must be above 0", where="segment_seconds", value=segment_seconds, remedy=remedy)
     there, heard = _rolls([truth, found], classes, segment_seconds)
     missed, wrong = (there & ~heard).sum(axis=1), (heard & ~there).sum(axis=1)
     substituted = np.minimum(missed, wrong)
@@ -116,7 +117,12 @@ def pairs(
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
     if not min(collar_seconds, offset_share) >= 0:
-        raise KikiwakeError("must be 0 or more", where="collar", value=(collar_seconds, offset_share))
+        raise KikiwakeError(
+            "must be 0 or more",
+            where="collar",
+            value=(collar_seconds, offset_share),
+            remedy="give collar_seconds and offset_share, such as 0.2 and 0.2; 0 allows no difference",
+        )
     close = _close(truth, found, collar_seconds, offset_share)
     same = [(one, other) for one, other in close if truth[one].label == found[other].label]
     right: list[tuple[int, int]] = []
@@ -178,7 +184,12 @@ def event_tally(
 
 def _number(event: Event, numbers: dict[str, int]) -> int:
     if event.label not in numbers:
-        raise KikiwakeError("is none of the classes", where=event.path, value=event.label)
+        raise KikiwakeError(
+            "is none of the classes",
+            where=event.path,
+            value=event.label,
+            remedy=f"name one of {listed(list(numbers))}, or leave the event out",
+        )
     return numbers[event.label]
 
 

@@ -35,7 +35,12 @@ def join_probabilities(
         )
     if not probabilities or len({one.shape for one in probabilities}) > 1:
         shapes = [one.shape for one in probabilities]
-        raise KikiwakeError("every model must say something of the same windows", value=shapes)
+        raise KikiwakeError(
+            "every model must say something of the same windows and classes",
+            where="probabilities",
+            value=shapes,
+            remedy="give one array a model, at least one, all of the same recordings, windows and classes",
+        )
     if by == "max":
         if weights is not None:
             raise KikiwakeError("the largest knows no weights", where="weights", remedy="leave them out")
