@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +10,12 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kikiwake import components, metrics, provenance
 from kikiwake._stage_clips import StageClips, secondary_target, stage_clips
+from kikiwake._stage_losses import DIVERGED, Losses
+from kikiwake._stage_parts import build_augmentations, build_extra
 from kikiwake._stage_pseudo import check_pseudo, note_after, pseudo_table
 from kikiwake.checkpoint import read_weights, write_state, write_weights
 from kikiwake.checks import check
@@ -37,9 +38,7 @@ from kikiwake.tracking import Tracker
 Forgettable = Literal["optimizer", "schedule"]
 """What of a checkpoint may be left behind: the optimizer's averages; how far the schedule has come."""
 
-_LOOK_STEPS = 20
 _DRAW_SECONDS = 20
-_DIVERGED = "the last good checkpoint is kept; lower the learning rate or set gradient_clip"
 
 
 @dataclass
@@ -123,45 +122,6 @@ def keeps_best(stage: Stage, *, validates: bool) -> bool:
     return validates if stage.keep is None else stage.keep == "best"
 
 
-def build_augmentations(recipe: Recipe, stage: Stage, frontend: nn.Module) -> list[Any]:
-    """Build the recipe's augmentations and, after them, the stage's own.
-
-    Raises:
-        RecipeError: one cannot be built from its arguments.
-    """
-    nodes = [(f"augmentations.{at}", node) for at, node in enumerate(recipe.augmentations)]
-    own = f"stages.{stage.name}.augmentations"
-    nodes += [(f"{own}.{at}", node) for at, node in enumerate(stage.augmentations)]
-    return _built(recipe, nodes, frontend)
-
-
-def build_extra(recipe: Recipe, stage: Stage, frontend: nn.Module) -> list[Any]:
-    """Build the augmentations of the stage's extra examples.
-
-    Raises:
-        RecipeError: one cannot be built from its arguments, or mixes clips.
-    """
-    own = f"stages.{stage.name}.extra.augmentations"
-    nodes = [
-        (f"{own}.{at}", node) for at, node in enumerate(stage.extra.augmentations if stage.extra else ())
-    ]
-    parts = _built(recipe, nodes, frontend)
-    for (where, node), part in zip(nodes, parts, strict=True):
-        if part.level == "batch":
-            raise RecipeError(
-                "an extra example is changed by itself, and this mixes clips",
-                where=where,
-                value=node["name"],
-                remedy="move it to the stage's augmentations",
-            )
-    return parts
-
-
-def _built(recipe: Recipe, nodes: Sequence[tuple[str, dict[str, Any]]], frontend: nn.Module) -> list[Any]:
-    supplied = {"sample_rate": recipe.data.sample_rate, "mel_bands": getattr(frontend, "mel_bands", [])}
-    return [components.build("augmentations", node, where=where, **supplied) for where, node in nodes]
-
-
 def run_stage(
     session: Session, number: int, state: dict[str, Any] | None, *, forget: Collection[Forgettable] = ()
 ) -> None:
@@ -240,9 +200,6 @@ class StageRun:
         self.best_epoch = -1
         self.epoch = self.batch = 0
         self.schedule_start = 0
-        self.shown_loss = math.nan
-        self.unseen: list[tuple[int, Tensor, Tensor]] = []
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=session.engine.device)
         frontend = session.classifier.frontend
         augmentations = build_augmentations(session.recipe, self.stage, frontend)
         cast(Any, session.classifier.network).freeze(self.stage.freeze)
@@ -250,6 +207,7 @@ class StageRun:
         on_waveforms = [part for part in augmentations if part.level == "waveform"]
         session.classifier.multilabel = self.stage.multilabel
         self.clips = clips
+        self.losses = Losses(clips.manifest, stage=self.stage.name, device=session.engine.device)
         self.loader = self._loader(self._dataset(clips.manifest, on_waveforms, extra=self.extra))
         self.validation_loader = self._loader(self._dataset(self.run.manifest, []))
         self.taught = self.run.manifest.targets(secondary=secondary_target(self.run, self.stage))
@@ -318,7 +276,7 @@ class StageRun:
             "stage": stage.name,
             "epoch": self.epoch + 1,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "train_loss": float(np.mean(self.engine.gather(float(self.loss_sum) / len(batches)))),
+            "train_loss": float(np.mean(self.engine.gather(float(self.losses.sum) / len(batches)))),
             **self._validate(),
         }
         self._end_epoch(row, clips_per_second=speed)
@@ -326,32 +284,10 @@ class StageRun:
     def _take_step(self, batch: Batch, learning_rate: float) -> None:
         draw = (self.stage.name, self.epoch, self.batch, self.engine.rank)
         loss = self.step(batch, draw=draw, learning_rate=learning_rate)
-        self.unseen.append((self.batch, batch.clips, loss))
         if self.ema:
             self.ema.update_parameters(self.classifier)
-        self.loss_sum += loss
-        self.batch += 1
-        if self.engine.device.type == "cpu" or len(self.unseen) == _LOOK_STEPS:  # a look makes a GPU wait
-            self._look()
-
-    def _look(self) -> None:
-        """Look at the losses since the last look.
-
-        Raises:
-            TrainingError: one of them is not finite.
-        """
-        for number, clips, loss in self.unseen:
-            self.shown_loss = float(loss)
-            if not math.isfinite(self.shown_loss):
-                paths = [str(self.clips.manifest[int(clip)].path) for clip in clips]
-                place = f"epoch {self.epoch + 1}, batch {number + 1}, clips {paths}"
-                raise TrainingError(
-                    f"the loss is no longer finite in {place}",
-                    where=f"stage {self.stage.name}",
-                    value=self.shown_loss,
-                    remedy=f"{_DIVERGED}, or take faulty clips out of the manifest",
-                )
-        self.unseen.clear()
+        number, self.batch = self.batch, self.batch + 1
+        self.losses.add(loss, epoch=self.epoch, batch=number, clips=batch.clips)
 
     def _refuse_what_is_not_finite(self) -> None:
         """Look at the losses and the weights before they are judged or kept.
@@ -359,12 +295,12 @@ class StageRun:
         Raises:
             TrainingError: something in them is not finite.
         """
-        self._look()
+        self.losses.look()
         if not all(bool(torch.isfinite(p).all()) for p in self.classifier.parameters()):
             raise TrainingError(
                 f"the weights are no longer finite in epoch {self.epoch + 1}, after batch {self.batch}",
                 where=f"stage {self.stage.name}",
-                remedy=_DIVERGED,
+                remedy=DIVERGED,
             )
 
     def _validate(self) -> dict[str, float | None]:
@@ -387,7 +323,7 @@ class StageRun:
             raise TrainingError(
                 f"the network's outputs are no longer finite in epoch {self.epoch + 1}",
                 where=f"stage {self.stage.name}",
-                remedy=_DIVERGED,
+                remedy=DIVERGED,
             )
         loss = loss_function(self.stage.loss, label_smoothing=0.0, class_weights=None)(
             torch.from_numpy(scored.logits),
@@ -414,7 +350,7 @@ class StageRun:
         row["kept"] = False
         self.session.history.append(row)
         self.epoch, self.batch = self.epoch + 1, 0
-        self.loss_sum.zero_()
+        self.losses.sum.zero_()
         if self.engine.first:
             if better and self.keeps_best:
                 write_weights(self.run.best_file, self._kept_model().state_dict())
@@ -467,7 +403,7 @@ class StageRun:
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.step.scaler.state_dict(),
                 "ema": self.ema.state_dict() if self.ema else None,
-                "loss_sum": self.loss_sum,
+                "loss_sum": self.losses.sum,
                 "best_score": self.best_score,
                 "best_epoch": self.best_epoch,
                 "schedule_start": self.schedule_start,
@@ -478,7 +414,7 @@ class StageRun:
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.schedule_start = self.epoch if "schedule" in forget else state.get("schedule_start", 0)
         self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
-        self.loss_sum = state["loss_sum"].to(self.engine.device)
+        self.losses.sum = state["loss_sum"].to(self.engine.device)
         if "optimizer" not in forget:
             self.optimizer.load_state_dict(state["optimizer"])
         self.step.scaler.load_state_dict(state["scaler"])
@@ -505,7 +441,7 @@ class StageRun:
     def _shown(self) -> dict[str, float]:
         """Return what the progress bar shows: the loss, and the best score so far."""
         best = {} if self.best_epoch < 0 else {f"best {self.stage.monitor}": abs(self.best_score)}
-        return {"loss": self.shown_loss, **best}
+        return {"loss": self.losses.shown, **best}
 
     def _learning_rate(self, batches: int) -> float:
         stage = self.stage

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from kikiwake import components
+from kikiwake._stage_parts import build_augmentations
 from kikiwake.randomness import generator
 from kikiwake.recipe import Recipe
-from kikiwake.stage import build_augmentations
 
 RATE = 32_000
 

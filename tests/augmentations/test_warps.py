@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from kikiwake._stage_parts import build_augmentations
 from kikiwake.augmentations.pitch_shift import PitchShift
 from kikiwake.augmentations.time_stretch import TimeStretch
 from kikiwake.classifier import build_classifier
@@ -18,7 +19,6 @@ from kikiwake.frontends.mel import Mel
 from kikiwake.mel_scale import MelBands
 from kikiwake.randomness import generator
 from kikiwake.recipe import Recipe
-from kikiwake.stage import build_augmentations
 from kikiwake.training import train
 from toys import STATISTICS, toy_recipe, write_tones
 
