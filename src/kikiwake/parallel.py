@@ -54,6 +54,11 @@ class Result(Generic[Value]):
         return cast(Value, self.value)
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def map_isolated(
     function: Callable[[Item], Value],
     items: Iterable[Item],

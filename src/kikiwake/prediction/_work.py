@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from kikiwake.engine import engine as set_up
 from kikiwake.errors import KikiwakeError
 from kikiwake.files import text_hash
 from kikiwake.judging import judge_of, lengths_near
-from kikiwake.parallel import progress
+from kikiwake.parallel import progress, usable_cores
 from kikiwake.prediction._onnx import exported_network
 from kikiwake.prediction._pool import START_METHOD, Pool
 from kikiwake.prediction._recordings import Header, Unread, fingerprint, probe_recordings
@@ -121,7 +120,7 @@ class Work:
             return 0  # a device cannot be used from forked processes
         if self.options.workers is not None:
             return self.options.workers
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return usable_cores()
 
     @cached_property
     def headers(self) -> list[Header | Unread]:

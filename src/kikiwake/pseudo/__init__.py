@@ -26,6 +26,7 @@ import numpy.typing as npt
 from kikiwake.ensembles import Ensemble
 from kikiwake.errors import KikiwakeError
 from kikiwake.joining import join_probabilities
+from kikiwake.parallel import usable_cores
 from kikiwake.pseudo import _report
 from kikiwake.pseudo._content import content_of
 from kikiwake.pseudo._files import Files
@@ -145,7 +146,7 @@ def label(
     for teacher in teachers[1:] if before is not None else teachers:
         if evaluate is not None and teacher.scores() is None and teacher.can_be_judged:
             evaluate(teacher.run)
-    labels = job.write(tables, workers=_cores() if workers is None else workers)
+    labels = job.write(tables, workers=usable_cores() if workers is None else workers)
     content = _report.with_known_after(
         files.report, content_of(job, labels, secondary=secondary, before=before)
     )
@@ -193,7 +194,3 @@ def _in_order(real: Mapping[str, float], classes: Sequence[str]) -> npt.NDArray[
     if not np.isfinite(counts).all() or (counts < 0).any():
         raise KikiwakeError("counts are numbers from 0 on", where="real", value=dict(real))
     return counts
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
