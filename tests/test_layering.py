@@ -21,7 +21,7 @@ FLOORS: dict[int, str] = {
     " losses metrics truth event_scores joining figures _bootstrap",
     3: "recipe run classifier judging stems data loader engine checkpoint tracking _recipe_file",
     4: "training fitting stage provenance optimization scoring features separation ensembles prediction"
-    " pseudo _stage_clips _stage_losses _stage_parts _stage_pseudo",
+    " pseudo _stage_clips _stage_losses _stage_parts _stage_pseudo _stage_tables",
     5: "evaluation crossvalidation comparison detection drawing exploring ranking exporting submission"
     " synthesis soundscapes _scored_clips _held_out _score_table _fold_processes _sample_file"
     " _sounds _laying _timetable _trimming _backgrounds _pools",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 import soundfile
 import torch
 
-from kikiwake import metrics, provenance
+import kikiwake.prediction._work
+from kikiwake import metrics, provenance, pseudo
 from kikiwake._stage_clips import stage_clips
 from kikiwake.checkpoint import read_weights
 from kikiwake.clip import Clip
@@ -19,6 +21,7 @@ from kikiwake.data import ClipDataset, Request
 from kikiwake.errors import ManifestError, RecipeError, RunError, TrainingError
 from kikiwake.files import content_hash
 from kikiwake.manifest import Manifest
+from kikiwake.pseudo._teachers import open_teachers
 from kikiwake.recipe import Recipe
 from kikiwake.run import open_run, plan_run
 from kikiwake.training import train
@@ -34,6 +37,13 @@ def stage(name: str, **settings) -> dict:
 @pytest.fixture
 def manifest(tmp_path) -> Path:
     return write_tones(tmp_path / "tones", clips_per_class=8)
+
+
+@pytest.fixture(autouse=True)
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Label in this process: starting others takes longer than labelling tones."""
+    for module in (kikiwake.prediction._work, pseudo):
+        monkeypatch.setattr(module, "usable_cores", lambda: 0)
 
 
 def recipe(manifest: Path, run: Path, *stages: dict):
@@ -385,3 +395,63 @@ def test_the_first_stage_has_no_model_to_label_with(manifest, tmp_path):
     own = stage("again", pseudo={**PSEUDO, "recordings": [str(tmp_path)]})
     with pytest.raises(RecipeError, match="before the first stage"):
         train(recipe(manifest, tmp_path / "run", own))
+
+
+def labelled_recordings(run) -> set[str]:
+    rows = Manifest.read(run.folder / "pseudo" / "third" / "pseudo.csv", classes=run.manifest.classes)
+    return {clip.path.name for clip in rows}
+
+
+def test_the_teacher_of_a_second_pseudo_stage_never_labels_what_the_first_trained_on(manifest, tmp_path):
+    known, new = wild(tmp_path / "known", count=1), wild(tmp_path / "new", count=2)
+    (new / "wild0.wav").rename(new / "other.wav")
+    soundfile.write(new / "other.wav", tone(600.0, seconds=1.5, seed=99), 8000)
+    third = {**PSEUDO, "recordings": [str(known), str(new)]}
+    whole = staged(manifest, tmp_path / "run", known)
+    run = train(recipe(manifest, tmp_path / "run", *stages_of(whole), stage("third", pseudo=third, **BINARY)))
+
+    assert "wild1.wav" in labelled_recordings(run) or "other.wav" in labelled_recordings(run)
+    assert "wild0.wav" not in labelled_recordings(run)
+    report = json.loads((run.folder / "pseudo" / "third" / "pseudo.report.json").read_text())
+    assert list(report["recordings"]["left_out"]) == [(known / "wild0.wav").as_posix()]
+    teacher = open_run(run.folder / "pseudo" / "third" / "teacher")
+    shutil.move(run.folder / "pseudo" / "again", tmp_path / "away")
+    assert known / "wild0.wav" in {clip.path for clip in open_teachers([teacher], None)[0].trained_on}
+    with pytest.raises(RunError, match=r"nobody can tell what its stage 'again' was trained on.*is gone"):
+        _ = open_teachers([run], None)[0].trained_on
+
+
+def stages_of(own) -> list[dict]:
+    return own.plain()["stages"]
+
+
+def test_a_run_keeps_copies_of_its_tables_and_refuses_others_on_the_way(manifest, tmp_path, monkeypatch):
+    read = Manifest.read(manifest)
+    extra = tone(200.0, seconds=0.6, seed=77)
+    soundfile.write(tmp_path / "extra.wav", extra, 8000)
+    low = next(clip for clip in read if clip.label == "low")
+    clip = replace(low, path=tmp_path / "extra.wav", group="extra", frames=len(extra), fold=None)
+    Manifest([clip, *read], read.classes).write(tmp_path / "own.csv")
+    table = pseudo_table(manifest, tmp_path)
+    stages = [
+        stage("a", manifest=str(tmp_path / "own.csv"), **BINARY),
+        stage("b", pseudo={"table": str(table)}, **BINARY),
+    ]
+    own = recipe(manifest, tmp_path / "run", *stages)
+    run = train(own, stage="a")
+    text = table.read_text()
+    table.write_text(text.replace("0.8", "0.7"))
+    with pytest.raises(RunError, match=r"stages.b.pseudo.table: .*another content .*remove the copy"):
+        train(own)
+    table.write_text(text)
+    (tmp_path / "own.csv").unlink()
+    run = train(own)  # the copies stand for what is gone
+    heard = {clip.path for clip in open_teachers([run], None)[0].trained_on}
+    assert {tmp_path / "extra.wav", tmp_path / "wild0.wav", tmp_path / "wild1.wav"} <= heard
+
+    table.unlink()
+    assert {clip.path for clip in open_teachers([run], None)[0].trained_on} == heard
+    copy = run.folder / "pseudo" / "b" / "pseudo.csv"
+    Manifest([], []).write(copy)
+    with pytest.raises(RunError, match="no longer what it was when the stage was trained"):
+        _ = open_teachers([run], None)[0].trained_on

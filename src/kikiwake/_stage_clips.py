@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kikiwake._stage_tables import stage_manifest
 from kikiwake.data import Request, training_requests
 from kikiwake.errors import ManifestError
 from kikiwake.manifest import Manifest
@@ -65,7 +66,7 @@ def stage_clips(run: Run, stage: Stage, *, pseudo: Path | None = None) -> StageC
     secondary = secondary_target(run, stage)
     manifest, own, left_out = run.manifest, run.indices("train"), 0
     if stage.manifest is not None:
-        manifest = Manifest.read(stage.manifest, classes=run.manifest.classes)
+        manifest = Manifest.read(stage_manifest(run, stage) or stage.manifest, classes=run.manifest.classes)
         own = _trainable(run, manifest)
         left_out = len(manifest) - len(own)
         if not own:

@@ -9,20 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kikiwake import pseudo
+from kikiwake._stage_tables import copy_tables, pseudo_folder, stage_table
 from kikiwake.checkpoint import read_weights
 from kikiwake.engine import Engine
 from kikiwake.errors import RecipeError
+from kikiwake.files import content_hash
 from kikiwake.manifest import Manifest
 from kikiwake.recipe import Stage
 from kikiwake.run import Run
-
-
-def pseudo_folder(run: Run, stage: Stage) -> Path:
-    """Return where a stage's pseudo labels lie; `pseudo` looks there for what a run was trained on."""
-    return run.folder / "pseudo" / stage.name
 
 
 def pseudo_table(run: Run, number: int, *, engine: Engine, log: logging.Logger) -> Path | None:
@@ -39,7 +34,7 @@ def pseudo_table(run: Run, number: int, *, engine: Engine, log: logging.Logger) 
     stage = run.recipe.stages[number]
     assert stage.pseudo is not None
     if stage.pseudo.table is not None:
-        return stage.pseudo.table
+        return stage_table(run, stage)
     recordings = stage.pseudo.recordings or _unlabelled(run.manifest)
     if not recordings:
         return None
@@ -118,11 +113,23 @@ def _teacher(run: Run, number: int, folder: Path) -> Run:
     before = run.recipe.stages[number - 1]
     recipe = run.recipe.model_copy(update={"run": folder, "stages": run.recipe.stages[:number]})
     teacher = Run(folder, recipe, run.manifest)
-    if not teacher.finished:
-        teacher.write_plan()
-        weights: dict[str, torch.Tensor] = read_weights(run.stage_file(before.name))
-        teacher.write_model(weights, about={"stage": before.name, "of": str(run.folder)})
+    handed_on = run.stage_file(before.name)
+    about = {"stage": before.name, "of": str(run.folder), "weights": content_hash(handed_on)}
+    teacher.write_plan()
+    for stage in recipe.stages:
+        copy_tables(run, stage, teacher)
+    if _made_of(teacher) != about["weights"]:  # of a training before this one in the same directory
+        teacher.write_model(read_weights(handed_on), about=about)
     return teacher
+
+
+def _made_of(teacher: Run) -> str | None:
+    """Return the hash of the weights that a teacher was made of, None where it is not there yet."""
+    try:
+        found = json.loads((teacher.folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found.get("weights") if teacher.model_file.is_file() else None
 
 
 def _unlabelled(manifest: Manifest) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kikiwake import __version__
 from kikiwake._stage_clips import StageClips
+from kikiwake._stage_tables import table_hashes
 from kikiwake.files import content_hash, write_json
 from kikiwake.run import Run
 
@@ -37,6 +38,7 @@ def write(
                 "clips": len(clips.own),
                 "pseudo_labelled_clips": len(clips.beside),
                 "held_out_clips_left_out": clips.left_out,
+                **table_hashes(run, stage),
             },
             "settings": stage.model_dump(mode="json"),
             "seed": run.recipe.seed,

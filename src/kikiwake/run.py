@@ -6,7 +6,9 @@ log.txt                 what the console showed
 metrics.csv curves.png  loss, scores and learning rate of every epoch
 checkpoint.safetensors  where training goes on after an interruption
 best.safetensors        the best weights of the present stage
-stages/                 the weights that each finished stage handed on
+stages/                 the weights that each finished stage handed on, with where they come from; the
+                        manifests that stages have of their own
+pseudo/                 the pseudo labels that stages train on
 grid.csv                what every combination of a fitted model's settings scored
 model.safetensors       the trained model, whose description is model.json
 model.skops             the fitted part of a model of scikit-learn

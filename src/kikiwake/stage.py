@@ -17,6 +17,7 @@ from kikiwake._stage_clips import StageClips, secondary_target, stage_clips
 from kikiwake._stage_losses import DIVERGED, Losses
 from kikiwake._stage_parts import build_augmentations, build_extra
 from kikiwake._stage_pseudo import check_pseudo, note_after, pseudo_table
+from kikiwake._stage_tables import check_tables, table_hashes
 from kikiwake.checkpoint import read_weights, write_state, write_weights
 from kikiwake.checks import check
 from kikiwake.classifier import Classifier
@@ -211,6 +212,7 @@ class StageRun:
         self.loader = self._loader(self._dataset(clips.manifest, on_waveforms, extra=self.extra))
         self.validation_loader = self._loader(self._dataset(self.run.manifest, []))
         self.taught = self.run.manifest.targets(secondary=secondary_target(self.run, self.stage))
+        self.tables = table_hashes(self.run, self.stage)
         self.features: Features | None = None
         drawn = self.loader.dataset.crop.drawn or any(part.level == "waveform" for part in self.extra)
         if keeps_features(session.recipe) and not on_waveforms and not drawn:
@@ -407,10 +409,12 @@ class StageRun:
                 "best_score": self.best_score,
                 "best_epoch": self.best_epoch,
                 "schedule_start": self.schedule_start,
+                "tables": self.tables,
             }
             write_state(self.run.checkpoint_file, state)
 
     def _restore(self, state: dict[str, Any], *, forget: Collection[Forgettable]) -> None:
+        check_tables(self.run, self.stage, state.get("tables", {}))
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.schedule_start = self.epoch if "schedule" in forget else state.get("schedule_start", 0)
         self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]

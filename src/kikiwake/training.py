@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kikiwake import components, provenance
+from kikiwake._stage_tables import keep_tables
 from kikiwake.checkpoint import read_state
 from kikiwake.checks import check
 from kikiwake.classifier import build_classifier
@@ -65,7 +66,7 @@ def _begin(recipe: Recipe, manifest: Manifest, computer: Engine) -> Run:
     failure: KikiwakeError | None = None
     if computer.first:
         try:
-            start_run(recipe, manifest)
+            keep_tables(start_run(recipe, manifest))
         except KikiwakeError as error:
             failure = error
     failure = computer.broadcast(failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from kikiwake._stage_clips import stage_clips
+from kikiwake._stage_tables import stage_table
 from kikiwake.ensembles import ensemble
 from kikiwake.errors import KikiwakeError, RunError
 from kikiwake.manifest import Manifest
@@ -17,7 +20,7 @@ from kikiwake.pseudo import told_apart
 from kikiwake.pseudo._guards import Assignment, assign
 from kikiwake.pseudo._real import real_clips, real_counts
 from kikiwake.pseudo._recordings import named_recordings
-from kikiwake.pseudo._teachers import Teacher, open_teachers, stage_table
+from kikiwake.pseudo._teachers import Teacher, open_teachers
 from kikiwake.run import Run, plan_run
 from toys import toy_recipe, write_tones
 
@@ -252,3 +255,21 @@ def test_teachers_that_cannot_teach_together_are_refused(tones: Path, tmp_path: 
     ):
         with pytest.raises(KikiwakeError, match=said):
             open_teachers(runs, weights)
+
+
+def test_without_copies_a_table_must_be_what_the_stage_was_trained_on(tones: Path, tmp_path: Path) -> None:
+    stage = {"epochs": 1, "batch_size": 4, "optimizer": {"name": "sgd", "learning_rate": 0.1}}
+    table = tmp_path / "labels.csv"
+    manifest = Manifest.read(tones)
+    manifest.select([4]).write(table)
+    again = {**stage, "name": "retrain", "pseudo": {"table": str(table)}}
+    old = teacher(tones, tmp_path / "run", stages=[stage, again])
+    clips = stage_clips(old.run, old.run.recipe.stages[1], pseudo=table)
+    data = {"manifest": clips.manifest.hash(), "pseudo_labelled_clips": len(clips.beside)}
+    beside = tmp_path / "run" / "stages" / "retrain.json"
+    beside.parent.mkdir(parents=True)
+    beside.write_text(json.dumps({"left_out": None, "data": data}))
+    assert manifest[4] in [replace(clip, weight=1.0, split=None) for clip in old.trained_on]
+    manifest.select([5]).write(table)
+    with pytest.raises(RunError, match="no longer what it was when the stage was trained"):
+        _ = teacher(tones, tmp_path / "run", stages=[stage, again]).trained_on

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kikiwake._stage_clips import stage_clips
+from kikiwake._stage_clips import StageClips, stage_clips
+from kikiwake._stage_tables import described, stage_table, table_hashes
 from kikiwake.clip import COLUMNS, Clip
 from kikiwake.ensembles import RECORD, Ensemble, open_ensemble
 from kikiwake.errors import KikiwakeError, RunError
@@ -106,13 +107,6 @@ def teacher_names(teachers: Sequence[Teacher]) -> list[str]:
     return [teacher.run.folder.as_posix() for teacher in teachers]
 
 
-def stage_table(run: Run, stage: Stage) -> Path:
-    """Return where the pseudo labels are that a stage of a run trains on."""
-    if stage.pseudo is not None and stage.pseudo.table is not None:
-        return stage.pseudo.table
-    return run.folder / "pseudo" / stage.name / "pseudo.csv"
-
-
 def _own(run: Run) -> Iterator[Clip]:
     """Yield the clips of a run that train or validate; without a label that is asked for, they do neither."""
     manifest = run.manifest
@@ -121,21 +115,47 @@ def _own(run: Run) -> Iterator[Clip]:
 
 
 def _beside(run: Run, stage: Stage) -> list[Clip]:
-    """Return the clips of a stage that has other data than its run."""
+    """Return the clips of a stage that has other data than its run.
+
+    Raises:
+        RunError: its tables are gone, or no longer what it was trained on.
+    """
     if stage.manifest is None and stage.pseudo is None:
         return []
-    table = None if stage.pseudo is None else stage_table(run, stage)
-    if table is not None and stage.pseudo is not None and stage.pseudo.table is None and not table.is_file():
-        table = None  # a stage that found nothing to label
+    about = described(run, stage) or {}
+    if about.get("left_out"):
+        return []
+    data = about.get("data", {})
+    count = data.get("pseudo_labelled_clips")
+    table = None if stage.pseudo is None or count == 0 else stage_table(run, stage)
+    if table is not None and not table.is_file():
+        if count is not None or run.finished or (stage.pseudo and stage.pseudo.table):
+            raise _unknown(run, stage, f"{table} is gone")
+        table = None  # nothing is labelled yet
     try:
         clips = stage_clips(run, stage, pseudo=table)
     except KikiwakeError as error:
-        raise RunError(
-            f"nobody can tell what its stage '{stage.name}' was trained on: {error}",
-            where=run.folder,
-            remedy="bring that manifest back to where the recipe names it, or name other teachers",
-        ) from error
+        raise _unknown(run, stage, str(error)) from error
+    if not _as_trained(run, stage, clips, data):
+        raise _unknown(run, stage, "its table is no longer what it was when the stage was trained")
     return [clips.manifest[row] for row in clips.rows]
+
+
+def _as_trained(run: Run, stage: Stage, clips: StageClips, data: Mapping[str, Any]) -> bool:
+    """Say whether the tables of a stage are those that `provenance` has noted, where it has."""
+    if "own_manifest" in data:
+        now = table_hashes(run, stage)
+        asked = ["own_manifest"] + ["pseudo_labels"] * bool(data["pseudo_labelled_clips"])
+        return all(data[name] == now[name] for name in asked)
+    return "manifest" not in data or bool(data["manifest"] == clips.manifest.hash())
+
+
+def _unknown(run: Run, stage: Stage, why: str) -> RunError:
+    return RunError(
+        f"nobody can tell what its stage '{stage.name}' was trained on: {why}",
+        where=run.folder,
+        remedy="bring that table back as it was, or name other teachers",
+    )
 
 
 def _opened(named: PathLike | Run | Ensemble) -> Iterator[tuple[Run, float]]:
