@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kikiwake import audio
-from kikiwake.errors import AudioError, KikiwakeError
+from kikiwake.errors import AudioError, KikiwakeError, listed
 from kikiwake.files import text_hash
 from kikiwake.parallel import Result, map_isolated
 from kikiwake.predictions import path_text
@@ -49,7 +49,7 @@ def find_recordings(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for named in files:
-        for path in _named_by(Path(named)):
+        for path in named_by(Path(named)):
             found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 - a link is a name of its own
     if not found:
         raise KikiwakeError(
@@ -62,19 +62,27 @@ def find_recordings(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return list(found.values())
 
 
-def _named_by(named: Path) -> Sequence[Path]:
+def named_by(named: Path) -> Sequence[Path]:
+    """Return the recordings that one name stands for: a folder's, a pattern's, or itself, there or not.
+
+    Raises:
+        KikiwakeError: the folder holds no recording, or nothing matches the pattern.
+    """
     if named.is_dir():
         inside = [Path(folder, name) for folder, _, names in os.walk(named) for name in names]
         recordings = sorted(path for path in inside if path.suffix.lower() in audio.AUDIO_SUFFIXES)
         if not recordings:
-            raise KikiwakeError("this folder holds no recordings", where=named)
+            remedy = (
+                f"name another, or files themselves; recordings end in {listed(sorted(audio.AUDIO_SUFFIXES))}"
+            )
+            raise KikiwakeError("this folder holds no recordings", where=named, remedy=remedy)
         return recordings
     if os.path.lexists(named) or not glob.has_magic(str(named)):
         return [named]
     matching = sorted(glob.glob(str(named), recursive=True))  # noqa: PTH207 - takes absolute patterns too
     if not matching:
-        raise KikiwakeError("nothing matches this pattern", where=named)
-    return [path for match in matching for path in _named_by(Path(match))]
+        raise KikiwakeError("nothing matches this pattern", where=named, remedy="check the path")
+    return [path for match in matching for path in named_by(Path(match))]
 
 
 def fingerprint(recordings: Iterable[Path]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from kikiwake import audio
 from kikiwake.errors import KikiwakeError
 from kikiwake.manifest import Manifest
 from kikiwake.parallel import map_isolated, progress
+from kikiwake.prediction._recordings import named_by
 from kikiwake.predictions import Predictions, path_text
 
 PathLike = str | os.PathLike[str]
@@ -48,23 +48,13 @@ def named_recordings(files: PathLike | Iterable[PathLike]) -> dict[Path, str | N
 
 
 def _named_by(named: Path) -> Iterator[tuple[Path, str | None]]:
-    if named.is_dir():
-        inside = [Path(folder, name) for folder, _, names in os.walk(named) for name in names]
-        recordings = sorted(path for path in inside if path.suffix.lower() in audio.AUDIO_SUFFIXES)
-        if not recordings:
-            raise KikiwakeError("this folder holds no recordings", where=named)
-        yield from ((path, None) for path in recordings)
-    elif named.is_file():
-        if named.suffix.lower() == ".csv":
-            yield from ((clip.path, clip.group) for clip in Manifest.read(named))
+    for path in named_by(named):
+        if not path.is_file():
+            raise KikiwakeError("there is no such recording", where=path, remedy="check the path")
+        if path.suffix.lower() == ".csv":
+            yield from ((clip.path, clip.group) for clip in Manifest.read(path))
         else:
-            yield named, None
-    else:
-        matching = sorted(glob.glob(str(named), recursive=True))  # noqa: PTH207 - takes absolute patterns
-        if not matching:
-            raise KikiwakeError("there is no such recording", where=named, remedy="check the path")
-        for match in matching:
-            yield from _named_by(Path(match))
+            yield path, None
 
 
 @dataclass(eq=False)
