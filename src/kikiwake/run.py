@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from kikiwake import __version__
-from kikiwake.checkpoint import read_weights, write_weights
+from kikiwake.checkpoint import read_state, read_weights, write_weights
 from kikiwake.classifier import Classifier, build_classifier
 from kikiwake.errors import RunError
 from kikiwake.files import content_hash, text_hash, write_json, write_text
@@ -245,7 +245,8 @@ def start_run(recipe: Recipe, manifest: Manifest) -> Run:
     """Make the run directory of `recipe`, or open it where the same training has come to a checkpoint.
 
     Raises:
-        RunError: the directory belongs to another training; the message says what differs.
+        RunError: the directory belongs to another training; the message says what differs. Settings of
+            stages that have not begun may.
         ManifestError: the split cannot be made.
     """
     run = plan_run(recipe, manifest)
@@ -254,6 +255,9 @@ def start_run(recipe: Recipe, manifest: Manifest) -> Run:
     if begun and (folder / "recipe.yaml").is_file():
         before = open_run(folder)
         changes = differences(before.recipe.plain(), recipe.plain())
+        if changes and run.checkpoint_file.is_file() and not run.finished:
+            begun_stages = _stages_begun(run.checkpoint_file)
+            changes = differences(*(_fixed(one, begun=begun_stages) for one in (before.recipe, recipe)))
         if before.manifest.hash() != marked.hash():
             changes.append("the clips of the manifest or their split")
         if changes:
@@ -269,6 +273,25 @@ def start_run(recipe: Recipe, manifest: Manifest) -> Run:
         _refuse_foreign(folder)
     run.write_plan()
     return run
+
+
+def _stages_begun(checkpoint: Path) -> int:
+    """Return how many stages of a training have begun to leave something."""
+    state = read_state(checkpoint)
+    return int(state["stage"]) + (state["optimizer"] is not None)
+
+
+def _fixed(recipe: Recipe, *, begun: int) -> dict[str, Any]:
+    """Return what of a recipe a training that goes on cannot change.
+
+    Stages to come are free but for names, which tell them apart, and losses: the last one's decides how the
+    model judges, and which clips count.
+    """
+    plain = recipe.plain()
+    for stage in plain["stages"][begun:]:
+        for key in stage.keys() - {"name", "loss"}:
+            del stage[key]
+    return plain
 
 
 def _refuse_foreign(folder: Path) -> None:
