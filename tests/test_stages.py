@@ -21,11 +21,13 @@ from kikiwake.data import ClipDataset, Request
 from kikiwake.errors import ManifestError, RecipeError, RunError, TrainingError
 from kikiwake.files import content_hash
 from kikiwake.manifest import Manifest
+from kikiwake.pseudo import _job
 from kikiwake.pseudo._teachers import open_teachers
 from kikiwake.recipe import Recipe
 from kikiwake.run import open_run, plan_run
+from kikiwake.stage import StageRun
 from kikiwake.training import train
-from toys import tone, toy_recipe, write_tones
+from toys import made_up_run, tone, toy_recipe, write_tones
 
 OPTIMIZER = {"name": "adam", "learning_rate": 1e-3}
 
@@ -375,10 +377,13 @@ def test_recordings_that_the_teacher_was_trained_on_are_not_labelled(manifest, t
     known = Manifest.read(manifest)
     training = plan_run(own, known).indices("train")
     (tmp_path / "wild" / "copy.wav").write_bytes(known[training[0]].path.read_bytes())
+    (tmp_path / "wild" / "broken.wav").write_text("no sound")
     run = train(own)
 
     rows = Manifest.read(run.folder / "pseudo" / "again" / "pseudo.csv", classes=run.manifest.classes)
     assert {clip.path.name for clip in rows} == {"wild0.wav"}
+    assert "stage again: 1 recordings are left out: every teacher" in (run.folder / "log.txt").read_text()
+    assert "stage again: 1 recordings could not be read" in (run.folder / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(
@@ -455,3 +460,96 @@ def test_a_run_keeps_copies_of_its_tables_and_refuses_others_on_the_way(manifest
     Manifest([], []).write(copy)
     with pytest.raises(RunError, match="no longer what it was when the stage was trained"):
         _ = open_teachers([run], None)[0].trained_on
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, place: object, name: str, own, *, at: str) -> None:
+    """Train until a method is called in stage `at`, and interrupt it before it does anything."""
+    method = getattr(place, name)
+
+    def dies(self, *arguments, **named):
+        where = getattr(self, "stage", None)
+        if where is None or (where.name == at and self.epoch == 1):
+            raise KeyboardInterrupt
+        return method(self, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, dies)
+        with pytest.raises(KeyboardInterrupt):
+            train(own)
+
+
+def test_a_stage_of_pseudo_labels_killed_anywhere_ends_with_the_same_bytes(manifest, tmp_path, monkeypatch):
+    recordings = wild(tmp_path / "wild", count=2)
+
+    def of(name: str):
+        own = [stage("first", **BINARY), {**stage("again", pseudo=PSEUDO, **BINARY), "epochs": 2}]
+        own[1]["pseudo"] = {**PSEUDO, "recordings": [str(recordings)]}
+        return recipe(manifest, tmp_path / name, *own)
+
+    whole = train(of("whole"))
+    soundfile.write(recordings / "late.wav", tone(600.0, seconds=1.5, seed=3), 8000)
+    interrupted(monkeypatch, _job.Job, "write", of("run"), at="again")
+    folder = tmp_path / "run" / "pseudo" / "again"
+    assert not (folder / "labels.json").exists()
+    (recordings / "late.wav").rename(tmp_path / "late.wav")
+    interrupted(monkeypatch, StageRun, "_train_epoch", of("run"), at="again")
+    (tmp_path / "late.wav").rename(recordings / "late.wav")
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+
+    run = train(of("run"))
+
+    assert "the labels of before are used again" in (run.folder / "log.txt").read_text()
+    for name in ("model.safetensors", "metrics.csv", "pseudo/again/pseudo.kept.csv"):
+        assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
+
+    (tmp_path / "other" / "pseudo" / "again" / "labels.json").unlink()  # and so it labels late.wav, too
+    with pytest.raises(RunError, match="come to a checkpoint with another content of this table"):
+        train(of("other"))
+
+
+def test_what_cannot_be_labelled_is_refused_first_and_can_be_corrected(manifest, tmp_path):
+    (tmp_path / "empty").mkdir()
+    made_up_run(manifest, tmp_path / "softmax")
+    made_up_run(manifest, tmp_path / "open", stages=[stage("a", **BINARY)])
+    (tmp_path / "open" / "model.json").unlink()
+    read = Manifest.read(manifest)
+    fewer = read.select([row for row, clip in enumerate(read) if clip.label != "low"])
+    Manifest(fewer.clips, ["high", "low", "middle"]).write(tmp_path / "fewer.csv")
+    made_up_run(tmp_path / "fewer.csv", tmp_path / "two", stages=[stage("a", **BINARY)])
+    good = wild(tmp_path / "wild", count=1)
+    for recordings, teachers, said in (
+        (tmp_path / "empty", [], "holds no recordings"),
+        (tmp_path / "none*.wav", [], "nothing matches this pattern"),
+        (good, ["open"], "no trained model yet"),
+        (good, ["softmax"], "does not tell the same classes apart"),
+        (good, ["two"], "does not tell the same classes apart"),
+    ):
+        named = [str(tmp_path / name) for name in teachers]
+        with pytest.raises(RecipeError, match=rf"stages\.again\.pseudo: .*{said}.*; "):
+            train(staged(manifest, tmp_path / "run", recordings, teachers=named))
+    train(staged(manifest, tmp_path / "run", good), stage="first")
+
+    changed = train(staged(manifest, tmp_path / "run", good, keep=0.1, train=0.1))
+    report = json.loads((changed.folder / "pseudo" / "again" / "pseudo.report.json").read_text())
+    assert report["settings"]["keep"] == 0.1
+    with pytest.raises(RunError, match=r"another training; different are stages.1.pseudo.keep"):
+        train(staged(manifest, tmp_path / "run", good))
+
+
+def test_what_a_stage_in_between_leaves_may_not_change_but_what_comes_may(manifest, tmp_path):
+    train(recipe(manifest, tmp_path / "run", stage("a"), stage("b")), stage="a")
+    other = {**stage("a"), "batch_size": 3}
+    with pytest.raises(RunError, match=r"different are stages.0.batch_size: was 4, now 3"):
+        train(recipe(manifest, tmp_path / "run", other, stage("b")))
+    with pytest.raises(RunError, match=r"different are stages.1.loss"):
+        train(recipe(manifest, tmp_path / "run", stage("a"), stage("b", **BINARY)))
+    run = train(recipe(manifest, tmp_path / "run", stage("a"), {**stage("b"), "batch_size": 3}))
+    assert provenance.read(run)[1]["settings"]["batch_size"] == 3
+
+
+def test_a_stage_whose_recordings_are_all_known_is_left_out(manifest, tmp_path):
+    read = Manifest.read(manifest)
+    known = [clip.path for clip in read if clip.fold == 2][:1]
+    run = train(staged(manifest, tmp_path / "run", *known))
+    assert provenance.read(run)[1]["left_out"] == "there is nothing to label"
+    assert "every teacher was trained on all of them" in (run.folder / "log.txt").read_text()

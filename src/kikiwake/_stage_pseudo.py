@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kikiwake import pseudo
-from kikiwake._stage_tables import copy_tables, pseudo_folder, stage_table
+from kikiwake._stage_tables import copy_tables, described, pseudo_folder, stage_table
 from kikiwake.checkpoint import read_weights
 from kikiwake.engine import Engine
-from kikiwake.errors import RecipeError
-from kikiwake.files import content_hash
+from kikiwake.errors import KikiwakeError, RecipeError
+from kikiwake.files import content_hash, write_json
 from kikiwake.manifest import Manifest
-from kikiwake.recipe import Stage
+from kikiwake.recipe import Pseudo, Stage
 from kikiwake.run import Run
 
 
 def pseudo_table(run: Run, number: int, *, engine: Engine, log: logging.Logger) -> Path | None:
     """Return the manifest of the pseudo labels that stage `number` trains on; made here where none is given.
 
-    The teacher is the model of the stage before, and further runs that the recipe names. What is there
-    already is not made again. None where there is nothing to label.
+    The teacher is the model of the stage before, and further runs that the recipe names. Labels that are
+    there, of these teachers and with these settings, are used again, whatever became of the recordings. None
+    where there is nothing to label.
 
     Raises:
-        RecipeError: it is the first stage, which has no model before it.
-        RunError: a teacher is no finished run, or was trained on what it should label.
+        RunError: a teacher is no finished run, or nobody can tell what it was trained on.
         AudioError: a recording cannot be read any more.
     """
     stage = run.recipe.stages[number]
@@ -38,34 +39,60 @@ def pseudo_table(run: Run, number: int, *, engine: Engine, log: logging.Logger) 
     recordings = stage.pseudo.recordings or _unlabelled(run.manifest)
     if not recordings:
         return None
-    table = pseudo_folder(run, stage) / "pseudo.csv"
+    table, done = stage_table(run, stage), _done_file(run, stage)
+    teachers: list[Run | Path] = []
     if engine.first:
-        _label(run, number, recordings, table, log)
-    while not table.is_file():  # a collective operation would give up after some minutes
+        own = _teacher(run, number, table.with_name("teacher"))
+        if _made_by(own, run, stage):
+            log.info("stage %s: the labels of before are used again: %s", stage.name, table)
+        else:
+            done.unlink(missing_ok=True)
+            teachers = [own, *stage.pseudo.teachers]
+    engine.gather(None)  # no process looks for the file before the first has decided
+    if teachers:
+        labelled = _label(run, number, teachers, recordings, table, log)
+        _write_done(done, teachers, stage, table if labelled else None)
+    while not done.is_file():  # a collective operation would give up after some minutes
         time.sleep(1.0)
-    return table
+    return table if json.loads(done.read_text(encoding="utf-8"))["table"] else None
 
 
 def check_pseudo(run: Run) -> None:
     """Refuse, before the first stage trains, pseudo labels that could not be made.
 
+    Stages that have ended, and labels that are made, need nothing any more.
+
     Raises:
-        RecipeError: the first stage has no model before it, or recordings are not there.
+        RecipeError: the first stage has no model before it, recordings or teachers are not there, or a
+            teacher is not finished or tells other classes apart.
     """
+    begun = run.checkpoint_file.is_file()
     for number, stage in enumerate(run.recipe.stages):
-        if stage.pseudo is None:
+        section = stage.pseudo
+        if section is None:
             continue
         where = f"stages.{stage.name}.pseudo"
-        if number == 0 and stage.pseudo.table is None:
+        if number == 0 and section.table is None:
             raise RecipeError(
                 "no model is there to label anything before the first stage",
                 where=where,
                 remedy="put a stage before it, or name a 'table' that `kikiwake pseudo` made",
             )
-        named = [stage.pseudo.table] if stage.pseudo.table else [*(stage.pseudo.recordings or ())]
-        for path in (*named, *stage.pseudo.teachers):
-            if not path.exists() and not set("*?[") & set(str(path)):
+        if section.table is not None or (begun and described(run, stage)) or _labels(run, stage):
+            continue
+        for path in (*(section.recordings or ()), *section.teachers):
+            if not path.exists() and not glob.has_magic(str(path)):
                 raise RecipeError("there is no such file or folder", where=where, value=str(path))
+        try:
+            pseudo.check(
+                section.teachers,
+                section.recordings or None,
+                settings=_settings(section),
+                classes=run.classes,
+                multilabel=run.recipe.stages[number - 1].multilabel,
+            )
+        except KikiwakeError as error:
+            raise RecipeError(str(error), where=where) from error
 
 
 def note_after(run: Run, stage: Stage, scores: Mapping[str, Any]) -> None:
@@ -75,36 +102,101 @@ def note_after(run: Run, stage: Stage, scores: Mapping[str, Any]) -> None:
         pseudo.after(report, _validation(scores), part="validation")
 
 
-def _label(run: Run, number: int, recordings: list[Path], table: Path, log: logging.Logger) -> None:
+def _done_file(run: Run, stage: Stage) -> Path:
+    """Return the file that is written last, and says by which teachers the labels were made."""
+    return pseudo_folder(run, stage) / "labels.json"
+
+
+def _write_done(done: Path, teachers: Sequence[Run | Path], stage: Stage, table: Path | None) -> None:
+    assert stage.pseudo is not None
+    own, *further = pseudo.model_hashes(teachers)
+    content = {
+        "teacher": own,
+        "further_teachers": further,
+        "settings": stage.pseudo.model_dump(mode="json"),
+        "table": None if table is None else content_hash(table),
+    }
+    write_json(done, content)
+
+
+def _labels(run: Run, stage: Stage) -> dict[str, Any] | None:
+    """Return what is known of labels that are there, whole and made with these settings; None without."""
+    assert stage.pseudo is not None
+    table = stage_table(run, stage)
+    try:
+        found: dict[str, Any] = json.loads(_done_file(run, stage).read_text(encoding="utf-8"))
+        same = found["settings"] == stage.pseudo.model_dump(mode="json")
+        return found if same and found["table"] == content_hash(table) else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _made_by(own: Run, run: Run, stage: Stage) -> bool:
+    """Say whether the labels are there and were made by these teachers, or those of them that still are."""
+    assert stage.pseudo is not None
+    found = _labels(run, stage)
+    if found is None or found["teacher"] != own.model_hash():
+        return False
+    further = stage.pseudo.teachers
+    gone = not all(path.exists() for path in further)
+    return gone or not further or found["further_teachers"] == pseudo.model_hashes(further)
+
+
+def _label(
+    run: Run,
+    number: int,
+    teachers: Sequence[Run | Path],
+    recordings: Sequence[Path],
+    table: Path,
+    log: logging.Logger,
+) -> bool:
+    """Label recordings; say whether there were any that the teachers were not trained on."""
     stage = run.recipe.stages[number]
-    section = stage.pseudo
-    assert section is not None
-    teacher = _teacher(run, number, table.with_name("teacher"))
+    assert stage.pseudo is not None
     log.info("stage %s: labelling %d files or folders", stage.name, len(recordings))
-    summary = pseudo.label(
-        [teacher, *section.teachers],
-        recordings,
-        out=table,
-        settings=pseudo.Settings(
-            window_seconds=section.window_seconds,
-            hop_seconds=section.hop_seconds,
-            join=section.join,
-            keep=section.keep,
-            train=section.train,
-            max_share=section.max_share,
-            silence_rms=section.silence_rms,
-            smoothing=section.smoothing,
-            weight=section.weight,
-        ),
-        before=_before(run, number),
-        skip_known=True,
-    )
+    try:
+        summary = pseudo.label(
+            teachers,
+            recordings,
+            out=table,
+            settings=_settings(stage.pseudo),
+            before=_before(run, number),
+            skip_known=True,
+        )
+    except pseudo.NothingLeft as error:
+        log.info("stage %s: %s", stage.name, error.what)
+        return False
+    known = len(summary.content["recordings"]["left_out"])
+    if known:
+        log.info("stage %s: %d recordings are left out: every teacher was trained on them", stage.name, known)
+    if summary.quarantined:
+        log.info(
+            "stage %s: %d recordings could not be read, wholly or in part; see %s",
+            stage.name,
+            summary.quarantined,
+            summary.quarantine,
+        )
     log.info(
         "stage %s: %d windows are labelled, %d of them train; see %s",
         stage.name,
         summary.stays,
         summary.trained,
         summary.report.with_suffix(".txt"),
+    )
+    return True
+
+
+def _settings(section: Pseudo) -> pseudo.Settings:
+    return pseudo.Settings(
+        window_seconds=section.window_seconds,
+        hop_seconds=section.hop_seconds,
+        join=section.join,
+        keep=section.keep,
+        train=section.train,
+        max_share=section.max_share,
+        silence_rms=section.silence_rms,
+        smoothing=section.smoothing,
+        weight=section.weight,
     )
 
 

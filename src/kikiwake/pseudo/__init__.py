@@ -24,22 +24,33 @@ import numpy as np
 import numpy.typing as npt
 
 from kikiwake.ensembles import Ensemble
-from kikiwake.errors import KikiwakeError
+from kikiwake.errors import KikiwakeError, RunError
 from kikiwake.joining import join_probabilities
 from kikiwake.parallel import usable_cores
 from kikiwake.pseudo import _report
 from kikiwake.pseudo._content import content_of
 from kikiwake.pseudo._files import Files
-from kikiwake.pseudo._guards import assign
+from kikiwake.pseudo._guards import NothingLeft, assign
 from kikiwake.pseudo._job import Job
 from kikiwake.pseudo._real import real_clips, real_counts
 from kikiwake.pseudo._recordings import named_recordings
 from kikiwake.pseudo._selection import Selection, select
 from kikiwake.pseudo._settings import Settings
-from kikiwake.pseudo._teachers import open_teachers, told_apart
+from kikiwake.pseudo._teachers import Teacher, open_teachers, told_apart
 from kikiwake.run import Run
 
-__all__ = ["PseudoSummary", "Selection", "Settings", "after", "label", "select", "told_apart"]
+__all__ = [
+    "NothingLeft",
+    "PseudoSummary",
+    "Selection",
+    "Settings",
+    "after",
+    "check",
+    "label",
+    "model_hashes",
+    "select",
+    "told_apart",
+]
 
 PathLike = str | os.PathLike[str]
 
@@ -116,6 +127,7 @@ def label(
 
     Raises:
         RunError: a run is not finished or tells other classes apart, or recordings have no teacher.
+        NothingLeft: with `skip_known`, no recording is left.
         KikiwakeError: a setting is wrong, or a recording is not there.
         AudioError: a recording cannot be read any more.
         StorageError: a file cannot be written, or would be lost.
@@ -124,10 +136,7 @@ def label(
     files = Files(Path(out))
     files.refuse_others()
     teachers = open_teachers(runs, weights)
-    nothing = [np.zeros(1, np.float32)] * len(teachers)
-    weighed = weights is not None or len({teacher.weight for teacher in teachers}) > 1
-    own = [teacher.weight for teacher in teachers] if weighed else None
-    join_probabilities(nothing, by=settings.join, weights=own)  # refuses what would be refused hours later
+    weighed = _weighed(teachers, settings, given=weights is not None)
     secondary = settings.secondary_target
     if secondary is None:
         secondary = teachers[0].run.recipe.data.secondary_target
@@ -137,7 +146,7 @@ def label(
     if not skip_known:
         assignment.refuse()
     if not assignment.teachers:
-        raise KikiwakeError(
+        raise NothingLeft(
             "no recording is left to label: every teacher was trained on all of them",
             remedy="name other recordings, or the folder of a cross-validation",
         )
@@ -162,6 +171,46 @@ def label(
     )
 
 
+def check(
+    runs: Sequence[PathLike],
+    recordings: Sequence[PathLike] | None,
+    *,
+    settings: Settings,
+    classes: Sequence[str],
+    multilabel: bool,
+) -> None:
+    """Refuse what could not label beside a model that is not trained yet, and recordings that are not there.
+
+    `runs`: the teachers beside it. `recordings`: None where they are found later. `classes`, `multilabel`: of
+    that model.
+
+    Raises:
+        RunError: a run is not finished, or tells other classes apart.
+        KikiwakeError: recordings are not there, or teachers cannot be joined as `settings` say.
+    """
+    if recordings is not None:
+        named_recordings(recordings)
+    teachers = open_teachers(runs, None) if runs else []
+    for run in (teacher.run for teacher in teachers):
+        if run.classes != list(classes) or run.multilabel != multilabel:
+            raise RunError(
+                "it does not tell the same classes apart in the same way as the model that is trained here",
+                where=run.folder,
+                remedy="name runs of the same classes, whose losses are of the kind of the stage before",
+            )
+    if teachers:
+        _weighed(teachers, settings, given=False)
+
+
+def model_hashes(runs: Sequence[PathLike | Run]) -> list[str]:
+    """Return the hashes of the models of teachers, which tell whether they are still the same.
+
+    Raises:
+        RunError: one is no run, or not trained to the end.
+    """
+    return [teacher.model for teacher in open_teachers(runs, None)]
+
+
 def after(report: PathLike, scores: Mapping[str, float | None], *, part: str | None = None) -> None:
     """Add to a report what retraining with its labels scores, and draw it anew.
 
@@ -174,6 +223,19 @@ def after(report: PathLike, scores: Mapping[str, float | None], *, part: str | N
     """
     path = Path(report)
     _report.write(path, _report.with_after(_report.read(path), scores, part=part))
+
+
+def _weighed(teachers: Sequence[Teacher], settings: Settings, *, given: bool) -> bool:
+    """Return whether teachers count differently. `given`: whether the user gave weights.
+
+    Raises:
+        KikiwakeError: they cannot be joined so, which would be seen hours later.
+    """
+    weighed = given or len({teacher.weight for teacher in teachers}) > 1
+    nothing = [np.zeros(1, np.float32)] * len(teachers)
+    own = [teacher.weight for teacher in teachers] if weighed else None
+    join_probabilities(nothing, by=settings.join, weights=own)
+    return weighed
 
 
 def _in_order(real: Mapping[str, float], classes: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -16,11 +16,15 @@ from pathlib import Path
 from kikiwake import audio
 from kikiwake.cache import source_key
 from kikiwake.clip import Clip
-from kikiwake.errors import AudioError, RunError
+from kikiwake.errors import AudioError, KikiwakeError, RunError
 from kikiwake.manifest import Manifest
 from kikiwake.pseudo._teachers import Teacher
 
 _SHOWN = 10
+
+
+class NothingLeft(KikiwakeError):  # noqa: N818 - the name says it better than NothingLeftError
+    """Every teacher was trained on all recordings."""
 
 
 @dataclass(frozen=True, eq=False)
