@@ -373,3 +373,15 @@ def test_the_commands_defaults_are_those_of_the_settings() -> None:
     parameters = inspect.signature(pseudo_command).parameters
     for field in fields(Settings):
         assert parameters[field.name].default == field.default, field.name
+
+
+def test_settings_out_of_range_say_which_would_do(tmp_path: Path) -> None:
+    for wrong, said in (
+        ({"keep": 1.5}, r"keep: this is out of range \(got 1.5\); give a number from 0 to 1"),
+        ({"weight": -1.0}, r"weight: this is out of range \(got -1.0\); give a number from 0 on"),
+        ({"hop_seconds": 0.0}, r"hop_seconds: this is out of range \(got 0.0\); give at least 0.001"),
+    ):
+        with pytest.raises(KikiwakeError, match=said):
+            Settings(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(KikiwakeError, match=r"out: .*labels.parquet.*; give for instance .*labels.csv"):
+        pseudo.label([], [], out=tmp_path / "labels.parquet")

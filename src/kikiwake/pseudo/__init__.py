@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -254,5 +255,8 @@ def _in_order(real: Mapping[str, float], classes: Sequence[str]) -> npt.NDArray[
         )
     counts = np.array([real[name] for name in classes], np.float64)
     if not np.isfinite(counts).all() or (counts < 0).any():
-        raise KikiwakeError("counts are numbers from 0 on", where="real", value=dict(real))
+        wrong = {name: real[name] for name in classes if not (isfinite(real[name]) and real[name] >= 0)}
+        raise KikiwakeError(
+            "counts are numbers from 0 on", where="real", value=wrong, remedy="count the labelled clips again"
+        )
     return counts

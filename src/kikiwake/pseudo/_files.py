@@ -17,7 +17,12 @@ class Files:
 
     def __init__(self, out: Path) -> None:
         if out.suffix != ".csv":
-            raise KikiwakeError("a manifest's name ends in .csv", where="out", value=str(out))
+            raise KikiwakeError(
+                "a manifest's name ends in .csv",
+                where="out",
+                value=str(out),
+                remedy=f"give for instance {out.with_suffix('.csv') if out.name else 'pseudo.csv'}",
+            )
         self.out = out
         self.kept = out.with_name(f"{out.stem}.kept.csv")
         self.combined = out.with_name(f"{out.stem}.combined.csv")

@@ -57,12 +57,13 @@ class Settings:
         for name, high in _HIGHEST.items():
             value = getattr(self, name)
             if value is not None and not (isfinite(value) and 0 <= value <= high):
-                span = "must not be below 0" if high == inf else f"must lie between 0 and {high:g}"
-                raise KikiwakeError(span, where=name, value=value)
+                span = "a number from 0 on" if high == inf else f"a number from 0 to {high:g}"
+                raise KikiwakeError("this is out of range", where=name, value=value, remedy=f"give {span}")
         for name in ("window_seconds", "hop_seconds"):
             value = getattr(self, name)
             if value is not None and not 1e-3 <= value < inf:
-                raise KikiwakeError("must be at least 0.001", where=name, value=value)
+                remedy = "give at least 0.001, in seconds"
+                raise KikiwakeError("this is out of range", where=name, value=value, remedy=remedy)
         if self.train < self.keep:
             remedy = "give train >= keep"
             what = "what trains must stay in the table, but train is below keep"
