@@ -123,7 +123,8 @@ class Pseudo(Section):
 
     `recordings`: files or folders; null takes those of the manifest that nobody has labelled, and where there
     are none, the stage is left out. `table`: a manifest that `kikiwake pseudo` made, in place of both.
-    `teachers`: further runs that label with it. `join`: how several teachers' probabilities become one.
+    `teachers`: further runs that label with it. `join`: how several teachers' probabilities become one; that
+    of ensembles among them must be the same.
     `window_seconds`, `hop_seconds`: of the windows that become clips. `keep`: classes above this probability
     stay. `train`: a window trains if one of its classes is above this. `max_share`: a class gets at most this
     share of its labelled clips. `smoothing`: of the labels. `silence_rms`: what is no louder has no class.

@@ -16,7 +16,7 @@ from kikiwake._stage_tables import stage_table
 from kikiwake.ensembles import ensemble
 from kikiwake.errors import KikiwakeError, RunError
 from kikiwake.manifest import Manifest
-from kikiwake.pseudo import told_apart
+from kikiwake.pseudo import Settings, _weighed, told_apart
 from kikiwake.pseudo._guards import Assignment, assign
 from kikiwake.pseudo._real import real_clips, real_counts
 from kikiwake.pseudo._recordings import named_recordings
@@ -230,7 +230,9 @@ def test_an_ensemble_stands_for_its_members_with_their_weights(tones: Path, tmp_
     outer = ensemble([tmp_path / "a", inner], out=tmp_path / "outer", weights=[1, 2])
     for named in (outer, tmp_path / "outer"):
         teachers = open_teachers([named], [0.5])
-        assert [(one.run.folder.name, one.weight) for one in teachers] == [("a", 0.5), ("b", 1.0), ("c", 3.0)]
+        # Prediction joins b and c by 1/4 and 3/4, and this with a by 2/3 and 1/3.
+        weights = {one.run.folder.name: one.weight for one in teachers}
+        assert weights == pytest.approx({"a": 0.5 / 3, "b": 0.5 * 2 / 3 / 4, "c": 0.5 * 2 / 3 * 3 / 4})
     assert told_apart([tmp_path / "outer"])[0] == [tmp_path / "outer"]
     asked = tones.parent / "low_2.wav"  # in the test of b and c
     assert dict(assigned([asked], teachers).teachers) == {asked: [1, 2]}
@@ -273,3 +275,14 @@ def test_without_copies_a_table_must_be_what_the_stage_was_trained_on(tones: Pat
     manifest.select([5]).write(table)
     with pytest.raises(RunError, match="no longer what it was when the stage was trained"):
         _ = teacher(tones, tmp_path / "run", stages=[stage, again]).trained_on
+
+
+def test_an_ensemble_that_is_joined_in_another_way_is_refused(tones: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        finished(tmp_path / name, tones, weights=name.encode())
+    made = ensemble([tmp_path / "a", tmp_path / "b"], out=tmp_path / "both", by="max")
+    teachers = open_teachers([made, tmp_path / "c"], None, join="max")
+    assert [one.run.folder.name for one in teachers] == ["a", "b", "c"]
+    assert not _weighed(teachers, Settings(join="max"), given=False)  # the largest knows no shares
+    with pytest.raises(RunError, match=r"both: this ensemble is joined by max, .* by mean; .*--join max"):
+        open_teachers([made], None, join="mean")

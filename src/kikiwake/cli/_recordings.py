@@ -103,7 +103,8 @@ def pseudo(
         typer.Option(help="From one window's start to the next one's; by default half a window."),
     ] = None,
     join: Annotated[
-        Literal["mean", "max", "vote"], typer.Option(help="How several teachers become one.")
+        Literal["mean", "max", "vote"],
+        typer.Option(help="How several teachers become one, and ensembles among them."),
     ] = "mean",
     weights: Annotated[
         str | None, typer.Option(metavar="W[,W]", help="How much each RUN counts; by default all alike.")

@@ -136,7 +136,7 @@ def label(
     settings = settings or Settings()
     files = Files(Path(out))
     files.refuse_others()
-    teachers = open_teachers(runs, weights)
+    teachers = open_teachers(runs, weights, join=settings.join)
     weighed = _weighed(teachers, settings, given=weights is not None)
     secondary = settings.secondary_target
     if secondary is None:
@@ -191,7 +191,7 @@ def check(
     """
     if recordings is not None:
         named_recordings(recordings)
-    teachers = open_teachers(runs, None) if runs else []
+    teachers = open_teachers(runs, None, join=settings.join) if runs else []
     for run in (teacher.run for teacher in teachers):
         if run.classes != list(classes) or run.multilabel != multilabel:
             raise RunError(
@@ -232,7 +232,8 @@ def _weighed(teachers: Sequence[Teacher], settings: Settings, *, given: bool) ->
     Raises:
         KikiwakeError: they cannot be joined so, which would be seen hours later.
     """
-    weighed = given or len({teacher.weight for teacher in teachers}) > 1
+    shared = settings.join != "max" and len({teacher.weight for teacher in teachers}) > 1
+    weighed = given or shared
     nothing = [np.zeros(1, np.float32)] * len(teachers)
     own = [teacher.weight for teacher in teachers] if weighed else None
     join_probabilities(nothing, by=settings.join, weights=own)

@@ -15,6 +15,7 @@ from kikiwake._stage_tables import described, stage_table, table_hashes
 from kikiwake.clip import COLUMNS, Clip
 from kikiwake.ensembles import RECORD, Ensemble, open_ensemble
 from kikiwake.errors import KikiwakeError, RunError
+from kikiwake.joining import JoinBy
 from kikiwake.recipe import Stage
 from kikiwake.run import Run, open_run
 
@@ -71,15 +72,19 @@ def told_apart(paths: Sequence[PathLike]) -> tuple[list[Path], list[Path]]:
 
 
 def open_teachers(
-    runs: Sequence[PathLike | Run | Ensemble], weights: Sequence[float] | None
+    runs: Sequence[PathLike | Run | Ensemble],
+    weights: Sequence[float] | None,
+    *,
+    join: JoinBy | None = None,
 ) -> list[Teacher]:
     """Open runs; the folder of a cross-validation stands for its folds, an ensemble for its members.
 
     `weights`: one for each of `runs`. The folds of a cross-validation each have that of their folder, members
-    of an ensemble that times their own.
+    of an ensemble share that of theirs, by their own weights. `join`: how teachers become one.
 
     Raises:
-        RunError: one is no run, is not trained to the end, stands there twice, or knows other classes.
+        RunError: one is no run, is not trained to the end, stands there twice, knows other classes, or is an
+            ensemble that is joined in another way than `join`.
         KikiwakeError: the weights do not fit, or a class has a name that no table of labels can hold.
     """
     if not runs:
@@ -91,7 +96,7 @@ def open_teachers(
         )
     teachers: list[Teacher] = []
     for number, named in enumerate(runs):
-        for run, share in _opened(named):
+        for run, share in _opened(named, join=join):
             run.check_finished()
             weight = 1.0 if weights is None else float(weights[number])
             teachers.append(Teacher(run, run.model_hash(), weight * share))
@@ -158,20 +163,28 @@ def _unknown(run: Run, stage: Stage, why: str) -> RunError:
     )
 
 
-def _opened(named: PathLike | Run | Ensemble) -> Iterator[tuple[Run, float]]:
-    """Yield the runs that a name stands for, and the weight that each has in it.
+def _opened(named: PathLike | Run | Ensemble, *, join: JoinBy | None) -> Iterator[tuple[Run, float]]:
+    """Yield the runs that a name stands for, and the weight of each; those of an ensemble sum to 1.
 
     Raises:
-        RunError: it is no run, nor a cross-validation or ensemble.
+        RunError: it is no run, nor a cross-validation or ensemble, or joined in another way.
     """
     if isinstance(named, Run):
         yield named, 1.0
     elif isinstance(named, Ensemble):
+        if join is not None and named.by != join:
+            raise RunError(
+                f"this ensemble is joined by {named.by}, and teachers by {join}",
+                where=named.folder,
+                remedy=f"join teachers by {named.by} (--join {named.by}), or name its members",
+            )
         own = named.weights or [1.0] * len(named.members)
         for member, weight in zip(named.members, own, strict=True):
-            yield from ((run, weight * share) for run, share in _opened(member) if weight > 0)
+            if weight > 0:
+                part = weight / sum(own)
+                yield from ((run, part * share) for run, share in _opened(member, join=join))
     elif (Path(named) / RECORD).is_file():
-        yield from _opened(open_ensemble(Path(named)))
+        yield from _opened(open_ensemble(Path(named)), join=join)
     else:
         folders = _runs_in(Path(named)) or [Path(named)]  # which open_run then refuses
         yield from ((open_run(folder), 1.0) for folder in folders)
