@@ -334,7 +334,9 @@ def test_a_stage_labels_recordings_by_the_model_before_it_and_trains_on_them(man
     assert provenance.read(run)[1]["data"]["pseudo_labelled_clips"] == len(trained)
     report = json.loads((folder / "pseudo.report.json").read_text())
     first, again = (one["kept"]["validation_macro_roc_auc"] for one in provenance.read(run))
-    assert report["before"]["macro_roc_auc"] == pytest.approx(first)
+    (before,), after = report["before"], report["after"]
+    assert before["scores"]["macro_roc_auc"] == pytest.approx(first)
+    assert (before["part"], before["clips"]) == (after["part"], after["clips"]) == ("validation", 6)
     assert report["after"]["scores"]["macro_roc_auc"] == pytest.approx(again)
     assert (folder / "pseudo.report.png").is_file()
 
@@ -553,3 +555,20 @@ def test_a_stage_whose_recordings_are_all_known_is_left_out(manifest, tmp_path):
     run = train(staged(manifest, tmp_path / "run", *known))
     assert provenance.read(run)[1]["left_out"] == "there is nothing to label"
     assert "every teacher was trained on all of them" in (run.folder / "log.txt").read_text()
+
+
+def test_the_report_beside_a_given_table_is_completed(manifest, tmp_path):
+    made = train(staged(manifest, tmp_path / "plain", wild(tmp_path / "wild", count=1)))
+    away = tmp_path / "by_hand"
+    shutil.copytree(made.folder / "pseudo" / "again", away)
+    before = json.loads((away / "pseudo.report.json").read_text())["after"]
+    again = {**stage("again", pseudo={"table": str(away / "pseudo.csv")}, **BINARY), "batch_size": 3}
+    run = train(recipe(manifest, tmp_path / "run", stage("first", **BINARY), again))
+    after = json.loads((away / "pseudo.report.json").read_text())["after"]
+    kept = provenance.read(run)[1]["kept"]
+    assert after["scores"]["macro_roc_auc"] == pytest.approx(kept["validation_macro_roc_auc"])
+    assert after["scores"] != before["scores"]
+
+    (away / "pseudo.report.json").write_text("{}")  # of others: no training ends for it
+    log = train(recipe(manifest, tmp_path / "two", stage("first", **BINARY), again)).folder / "log.txt"
+    assert "stage again: the scores are not added to the report" in log.read_text()

@@ -21,12 +21,12 @@ from kikiwake.recipe import Pseudo, Stage
 from kikiwake.run import Run
 
 
-def pseudo_table(run: Run, number: int, *, engine: Engine, log: logging.Logger) -> Path | None:
+def pseudo_table(run: Run, number: int, *, engine: Engine, log: logging.Logger, judged: int) -> Path | None:
     """Return the manifest of the pseudo labels that stage `number` trains on; made here where none is given.
 
     The teacher is the model of the stage before, and further runs that the recipe names. Labels that are
     there, of these teachers and with these settings, are used again, whatever became of the recordings. None
-    where there is nothing to label.
+    where there is nothing to label. `judged`: how many validation clips score the stages.
 
     Raises:
         RunError: a teacher is no finished run, or nobody can tell what it was trained on.
@@ -50,7 +50,7 @@ def pseudo_table(run: Run, number: int, *, engine: Engine, log: logging.Logger) 
             teachers = [own, *stage.pseudo.teachers]
     engine.gather(None)  # no process looks for the file before the first has decided
     if teachers:
-        labelled = _label(run, number, teachers, recordings, table, log)
+        labelled = _label(run, number, teachers, recordings, table, log, judged=judged)
         _write_done(done, teachers, stage, table if labelled else None)
     while not done.is_file():  # a collective operation would give up after some minutes
         time.sleep(1.0)
@@ -95,11 +95,21 @@ def check_pseudo(run: Run) -> None:
             raise RecipeError(str(error), where=where) from error
 
 
-def note_after(run: Run, stage: Stage, scores: Mapping[str, Any]) -> None:
-    """Add to the report of a stage's labels what the stage scored on the validation clips."""
-    report = pseudo_folder(run, stage) / "pseudo.report.json"
-    if report.is_file():
-        pseudo.after(report, _validation(scores), part="validation")
+def note_after(
+    run: Run, stage: Stage, scores: Mapping[str, Any], *, judged: int, log: logging.Logger
+) -> None:
+    """Add to the report of a stage's labels what the stage scored on the validation clips.
+
+    The report of a table that was given lies beside the original. `judged`: how many clips these are.
+    """
+    table = stage.pseudo.table if stage.pseudo else None
+    report = pseudo.report_of(table or stage_table(run, stage))
+    if not report.is_file() or not (found := _validation(scores)):
+        return
+    try:
+        pseudo.after(report, found, part="validation", clips=judged)
+    except KikiwakeError as error:  # a report of others is not worth a training
+        log.info("stage %s: the scores are not added to the report: %s", stage.name, error)
 
 
 def _done_file(run: Run, stage: Stage) -> Path:
@@ -149,6 +159,8 @@ def _label(
     recordings: Sequence[Path],
     table: Path,
     log: logging.Logger,
+    *,
+    judged: int,
 ) -> bool:
     """Label recordings; say whether there were any that the teachers were not trained on."""
     stage = run.recipe.stages[number]
@@ -161,6 +173,8 @@ def _label(
             out=table,
             settings=_settings(stage.pseudo),
             before=_before(run, number),
+            before_part="validation",
+            before_clips=judged,
             skip_known=True,
         )
     except pseudo.NothingLeft as error:

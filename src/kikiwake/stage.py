@@ -133,7 +133,8 @@ def run_stage(
     run, stage = session.run, session.recipe.stages[number]
     pseudo = None
     if stage.pseudo is not None:
-        pseudo = pseudo_table(run, number, engine=session.engine, log=session.log)
+        judged = len(session.validation_clips)
+        pseudo = pseudo_table(run, number, engine=session.engine, log=session.log, judged=judged)
     clips = stage_clips(run, stage, pseudo=pseudo)
     if stage.pseudo is not None and not clips.beside:
         why = (
@@ -172,7 +173,7 @@ def _pass_on(
     stage = session.recipe.stages[number]
     provenance.write(run, number, clips, kept=kept, left_out=left_out)
     if stage.pseudo is not None and kept is not None:
-        note_after(run, stage, kept)
+        note_after(run, stage, kept, judged=len(session.validation_clips), log=session.log)
     state = {
         "stage": number + 1,
         "epoch": 0,

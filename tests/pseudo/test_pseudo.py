@@ -26,6 +26,7 @@ from kikiwake.manifest import Manifest
 from kikiwake.predictions import Predictions
 from kikiwake.pseudo import Settings, _job
 from kikiwake.pseudo._recordings import Loudness
+from kikiwake.pseudo._teachers import Teacher
 from kikiwake.run import Run, open_run, start_run
 from toys import PITCHES, SAMPLE_RATE, tone, toy_recipe, write_tones
 
@@ -146,7 +147,7 @@ def test_the_report_counts_every_window_once(labelled: pseudo.PseudoSummary) -> 
     assert all(one["trained"] <= one["limit"] == 4 for one in classes.values())
     assert sum(content["confidence"]["windows"]) == 39
     assert [pair["windows"] for pair in content["agreement"]["pairs"]] == [39]
-    assert content["before"] is None
+    assert content["before"] == []
     assert any("run1, run2" in note for note in content["notes"])
     assert labelled.report.with_suffix(".txt").read_text() in f"{labelled}\n"
     assert labelled.report.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
@@ -307,21 +308,52 @@ def test_loudness_is_the_root_mean_square_at_the_rate_of_the_model(tmp_path: Pat
 
 
 def test_scores_before_are_read_or_handed_in_and_those_after_are_added(place: Path, tmp_path: Path) -> None:
-    scored = label(place, tmp_path / "p.csv", runs=("run1",), before={"accuracy": 0.25, "log_loss": None})
-    assert scored.content["before"] == {"accuracy": 0.25, "log_loss": None}
+    given = {"before": {"accuracy": 0.25, "log_loss": None}, "before_part": "test", "before_clips": 6}
+    scored = label(place, tmp_path / "p.csv", runs=("run1",), **given)
+    assert scored.content["before"] == [
+        {"part": "test", "clips": 6, "teachers": 1, "scores": {"accuracy": 0.25, "log_loss": None}}
+    ]
     untouched = scored.out.read_bytes()
     pseudo.after(scored.report, {"accuracy": 0.5}, part="test")
     content = json.loads(scored.report.read_text())
-    assert content["after"] == {"part": "test", "scores": {"accuracy": 0.5}}
+    assert content["after"] == {"part": "test", "clips": None, "scores": {"accuracy": 0.5}}
     assert content["windows"] == scored.content["windows"]
     assert "+0.2500" in scored.report.with_suffix(".txt").read_text()
-    again = label(place, tmp_path / "p.csv", runs=("run1",), before={"accuracy": 0.25, "log_loss": None})
+    again = label(place, tmp_path / "p.csv", runs=("run1",), **given)
     assert again.content["after"] == content["after"]  # the same labels: what they came to is still true
     assert scored.out.read_bytes() == untouched
     other = label(place, tmp_path / "p.csv", runs=("run1",), before={"accuracy": 0.3})
     assert other.content["after"] is None
     with pytest.raises(RunError, match="no report of pseudo labels"):
         pseudo.after(tmp_path / "p.csv", {})
+
+
+def test_scores_of_different_clips_are_not_compared(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[dict[str, Any]] = []
+    monkeypatch.setattr(figures, "pseudo_labels", lambda path, **content: drawn.append(content))
+    judged = {"part": "test", "clips": 6, "notes": [], "scores": {"accuracy": 0.75}}
+    monkeypatch.setattr(
+        Teacher, "scores", lambda teacher: judged if teacher.run.folder.name == "run2" else None
+    )
+    given = {"before": {"accuracy": 0.25}, "before_part": "validation", "before_clips": 7}
+    found = label(place, tmp_path / "p.csv", **given)
+    assert [one["scores"]["accuracy"] for one in found.content["before"]] == [0.25, 0.75]
+
+    pseudo.after(found.report, {"accuracy": 0.5}, part="validation", clips=7)
+    lines = [" ".join(line.split()) for line in found.report.with_suffix(".txt").read_text().splitlines()]
+    at = lines.index("score on 7 validation clips before (1 teacher) after change")
+    assert lines[at + 1] == "accuracy 0.2500 0.5000 +0.2500"
+    assert lines[lines.index("score on 6 test clips before (1 teacher)") + 1] == "accuracy 0.7500"
+    assert drawn[-1]["scores"] == {"accuracy": ([0.25], 0.5)}
+    assert drawn[-1]["judged_by"] == "7 validation clips"
+
+    pseudo.after(found.report, {"accuracy": 0.5}, part="validation", clips=9)
+    lines = [" ".join(line.split()) for line in found.report.with_suffix(".txt").read_text().splitlines()]
+    assert lines[lines.index("score on 9 validation clips after") + 1] == "accuracy 0.5000"
+    assert "before and after are of different clips, and not compared" in lines
+    assert drawn[-1]["scores"] == {"accuracy": ([0.25], None)}
 
 
 def test_teachers_without_scores_are_evaluated_where_that_is_wanted(place: Path, tmp_path: Path) -> None:

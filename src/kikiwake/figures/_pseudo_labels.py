@@ -41,6 +41,7 @@ def pseudo_labels(
     same_best: Mapping[tuple[int, int], float | None],
     correlation: float | None,
     scores: Mapping[str, tuple[Sequence[float], float | None]],
+    judged_by: str = "clips held out",
 ) -> None:
     """Draw what pseudo labels are made of, and what they did.
 
@@ -48,7 +49,8 @@ def pseudo_labels(
     them. `thresholds`: what is asked of the confidence, by its name. `same_best`: for pairs of `teachers`,
     the share of windows in which both find the same class best; `correlation`: of their probabilities, the
     mean over pairs.
-    `scores`: of each teacher before, and of the student after retraining, where that is known.
+    `scores`: of each teacher before, and of the student after retraining, where that is known; `judged_by`:
+    on which clips.
 
     Raises:
         StorageError: the picture cannot be written.
@@ -60,7 +62,7 @@ def pseudo_labels(
     _classes(figure.add_subplot(grid[:, 0]), classes)
     _confidence(panels[0], confidence, thresholds)
     _agreement(panels[1], teachers, same_best, correlation)
-    _scores(panels[2], scores)
+    _scores(panels[2], scores, judged_by)
     save(figure, path)
 
 
@@ -131,7 +133,7 @@ def _agreement(
     title(axes, "Agreement of teachers")
 
 
-def _scores(axes: Axes, scores: Mapping[str, tuple[Sequence[float], float | None]]) -> None:
+def _scores(axes: Axes, scores: Mapping[str, tuple[Sequence[float], float | None]], judged_by: str) -> None:
     """Draw a line a score: a dot a teacher, a bar at their mean, a diamond for the student."""
     if not scores:
         _empty(axes, "Scores before and after", "no teacher was evaluated")
@@ -153,7 +155,7 @@ def _scores(axes: Axes, scores: Mapping[str, tuple[Sequence[float], float | None
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("dots: teachers, bar: their mean" + ("; diamond: after retraining" if learnt else ""))
     axes.xaxis.label.set_color(INK)
-    title(axes, "Scores on clips held out, " + ("before and after" if learnt else "before retraining"))
+    title(axes, f"Scores on {judged_by}, " + ("before and after" if learnt else "before retraining"))
 
 
 def _empty(axes: Axes, heading: str, why: str) -> None:

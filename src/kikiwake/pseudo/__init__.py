@@ -49,6 +49,7 @@ __all__ = [
     "check",
     "label",
     "model_hashes",
+    "report_of",
     "select",
     "told_apart",
 ]
@@ -113,18 +114,21 @@ def label(
     engine: Literal["torch", "onnx"] = "torch",
     device: str | None = None,
     before: Mapping[str, float | None] | None = None,
+    before_part: str | None = None,
+    before_clips: int | None = None,
     evaluate: Callable[[Run], object] | None = None,
 ) -> PseudoSummary:
     """Label the windows of recordings by what teachers hear in them; an interrupted call goes on.
 
     `runs`: finished run directories; folders of cross-validations, which stand for their folds; and
-    ensembles, which stand for their members with their weights, joined as `settings` say. `recordings`:
-    files, folders, patterns and manifests. `out`: the manifest to write; other files have its name.
-    `weights`: of the runs, where they are joined by mean or vote. `real`: the number of labelled clips of
-    every class; by default those that trained one of the teachers. `skip_known`: leave out recordings that
+    ensembles, which stand for their members with their shares and must be joined as `settings` say.
+    `recordings`: files, folders, patterns and manifests. `out`: the manifest to write; other files have its
+    name. `weights`: of the runs, where they are joined by mean or vote. `real`: the number of labelled clips
+    of every class; by default those that trained one of the teachers. `skip_known`: leave out recordings that
     every teacher was trained on. `workers`, `batch_size`, `engine`, `device`: as for `prediction.predict`.
     `before`: what the first run scores on clips held out, for the report, where `evaluate` has stored
-    nothing. `evaluate`: called for other teachers without stored scores that have labelled clips held out.
+    nothing; `before_part`, `before_clips`: on which part, and how many. `evaluate`: called for other teachers
+    without stored scores that have labelled clips held out.
 
     Raises:
         RunError: a run is not finished or tells other classes apart, or recordings have no teacher.
@@ -158,7 +162,14 @@ def label(
             evaluate(teacher.run)
     labels = job.write(tables, workers=usable_cores() if workers is None else workers)
     content = _report.with_known_after(
-        files.report, content_of(job, labels, secondary=secondary, before=before)
+        files.report,
+        content_of(
+            job,
+            labels,
+            secondary=secondary,
+            before=before,
+            judged={"part": before_part, "clips": before_clips},
+        ),
     )
     _report.write(files.report, content)
     return PseudoSummary(
@@ -212,18 +223,29 @@ def model_hashes(runs: Sequence[PathLike | Run]) -> list[str]:
     return [teacher.model for teacher in open_teachers(runs, None)]
 
 
-def after(report: PathLike, scores: Mapping[str, float | None], *, part: str | None = None) -> None:
+def after(
+    report: PathLike,
+    scores: Mapping[str, float | None],
+    *,
+    part: str | None = None,
+    clips: int | None = None,
+) -> None:
     """Add to a report what retraining with its labels scores, and draw it anew.
 
-    `report`: `pseudo.report.json`. `scores`: by the names that `evaluate` gives them. `part`: which clips
-    were scored; they should be those by which the teachers were judged.
+    `report`: `pseudo.report.json`. `scores`: by the names that `evaluate` gives them. `part`, `clips`: which
+    clips were scored, and how many; only teachers that were judged by the same are compared with.
 
     Raises:
         RunError: there is no such report.
         StorageError: a file cannot be written.
     """
     path = Path(report)
-    _report.write(path, _report.with_after(_report.read(path), scores, part=part))
+    _report.write(path, _report.with_after(_report.read(path), scores, part=part, clips=clips))
+
+
+def report_of(table: PathLike) -> Path:
+    """Return where the report of a manifest of pseudo labels is, if there is any."""
+    return Path(table).with_suffix(".report.json")
 
 
 def _weighed(teachers: Sequence[Teacher], settings: Settings, *, given: bool) -> bool:

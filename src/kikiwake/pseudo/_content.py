@@ -11,23 +11,29 @@ import numpy as np
 from kikiwake._bootstrap import plain
 from kikiwake.pseudo._job import Job, Labels
 from kikiwake.pseudo._joined import BINS, Tally
+from kikiwake.pseudo._report import before_by_clips, mean_of
 from kikiwake.pseudo._selection import limits
 from kikiwake.pseudo._teachers import Teacher, teacher_names
 
 
 def content_of(
-    job: Job, labels: Labels, *, secondary: float, before: Mapping[str, float | None] | None
+    job: Job,
+    labels: Labels,
+    *,
+    secondary: float,
+    before: Mapping[str, float | None] | None,
+    judged: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return a report in JSON's types.
 
     `secondary`: the label of secondary classes of real clips. `before`: scores of the first teacher, where
-    none are stored.
+    none are stored; `judged`: on which part and how many clips.
     """
     assignment, chosen, tally = job.assignment, labels.chosen, labels.tally
     teachers = _teachers(job)
     if before is not None and teachers[0]["before"] is None:
         scores = {name: plain(value) for name, value in before.items()}
-        teachers[0]["before"] = {"part": None, "clips": None, "notes": [], "scores": scores}
+        teachers[0]["before"] = {**judged, "notes": [], "scores": scores}
     trained = _per_class(job, chosen.classes[chosen.trains])
     real = job.counts.tolist()
     given = (assignment.teachers, assignment.refused, assignment.copies)
@@ -68,7 +74,7 @@ def content_of(
             "windows": tally.confidence.tolist(),
         },
         "agreement": _agreement(tally, teacher_names(job.teachers)),
-        "before": _mean_scores(teachers),
+        "before": before_by_clips(teachers),
         "after": None,
         "notes": _notes(job, tally, teachers, trained),
     }
@@ -114,21 +120,8 @@ def _agreement(tally: Tally, names: Sequence[str]) -> dict[str, Any] | None:
     pairs = tally.agreement(names)
     if not pairs:
         return None
-    means = {key: _mean([pair[key] for pair in pairs]) for key in ("same_best", "correlation")}
+    means = {key: mean_of([pair[key] for pair in pairs]) for key in ("same_best", "correlation")}
     return {**means, "pairs": pairs}
-
-
-def _mean_scores(teachers: Sequence[Mapping[str, Any]]) -> dict[str, float | None] | None:
-    """Return the mean of each score over the teachers that were evaluated."""
-    known = [teacher["before"]["scores"] for teacher in teachers if teacher["before"]]
-    if not known:
-        return None
-    return {name: _mean([scores.get(name) for scores in known]) for name in known[0]}
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
 
 
 def _notes(

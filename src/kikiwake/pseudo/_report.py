@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kikiwake import __version__, figures
 from kikiwake._bootstrap import plain
 from kikiwake.errors import RunError
@@ -21,11 +23,46 @@ _SCORES = ("accuracy", "macro_f1", "macro_roc_auc", "macro_average_precision", "
 
 
 def with_after(
-    content: Mapping[str, Any], scores: Mapping[str, float | None], *, part: str | None
+    content: Mapping[str, Any], scores: Mapping[str, float | None], *, part: str | None, clips: int | None
 ) -> dict[str, Any]:
-    """Return a report with the scores that retraining has reached."""
+    """Return a report with the scores that retraining has reached on `clips` clips of a part."""
     found = {name: plain(value) for name, value in scores.items()}
-    return {**content, "after": {"part": part, "scores": found}}
+    return {**content, "after": {"part": part, "clips": clips, "scores": found}}
+
+
+def before_by_clips(teachers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the mean scores of the teachers that were judged, for each part and number of clips apart."""
+    groups: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
+    for teacher in teachers:
+        if judged := teacher["before"]:
+            groups.setdefault((judged["part"], judged["clips"]), []).append(judged["scores"])
+    return [
+        {
+            "part": part,
+            "clips": clips,
+            "teachers": len(each),
+            "scores": {name: mean_of([scores.get(name) for scores in each]) for name in each[0]},
+        }
+        for (part, clips), each in groups.items()
+    ]
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Return the mean of what is known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _comparable(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Say whether scores are of the same clips, as far as is known."""
+    counts = {clips for clips in (one.get("clips"), other.get("clips")) if clips is not None}
+    return bool(one["part"] == other["part"]) and len(counts) <= 1
+
+
+def _judged_by(judged: Mapping[str, Any]) -> str:
+    """Say which clips scores are of."""
+    count = "" if judged.get("clips") is None else f"{judged['clips']} "
+    return f"{count}clips held out" if judged["part"] is None else f"{count}{judged['part']} clips"
 
 
 def with_known_after(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,8 +109,11 @@ def draw(path: Path, content: Mapping[str, Any]) -> None:
     agreement = content["agreement"]
     teachers = content["teachers"]
     names = [teacher["name"] for teacher in teachers]
-    scores = [teacher["before"]["scores"] for teacher in teachers if teacher["before"]]
-    after = content["after"]["scores"] if content["after"] else {}
+    judged, student = [teacher["before"] for teacher in teachers if teacher["before"]], content["after"]
+    alike = [one for one in judged if student and _comparable(one, student)]
+    shared = alike or judged[:1]  # a picture is of one set of clips
+    scores = [one["scores"] for one in judged if shared and _comparable(one, shared[0])]
+    after = student["scores"] if student and (alike or not judged) else {}
     shown = [name for name in _SCORES if name in after or any(name in one for one in scores)]
     figures.pseudo_labels(
         path,
@@ -90,6 +130,7 @@ def draw(path: Path, content: Mapping[str, Any]) -> None:
             name: ([one[name] for one in scores if one.get(name) is not None], after.get(name))
             for name in shown
         },
+        judged_by=_judged_by(shared[0] if shared else student) if shown else "clips held out",
     )
 
 
@@ -158,18 +199,31 @@ def _agreement(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _scores(content: Mapping[str, Any]) -> Iterator[str]:
-    before, after = content["before"] or {}, (content["after"] or {}).get("scores", {})
-    names = [name for name in _SCORES if name in before or name in after]
-    if not names:
-        return
-    head = ("score", "before (mean of teachers)", *(("after", "change") if after else ()))
-    rows: list[tuple[str, ...]] = [head]
-    for name in names:
-        old, new = before.get(name), after.get(name)
+    groups, after = before_by_clips(content["teachers"]), content["after"]
+    for group in groups:
+        compared = after is not None and _comparable(group, after)
+        many = f"mean of {group['teachers']} teachers" if group["teachers"] > 1 else "1 teacher"
+        head = (f"score on {_judged_by(group)}", f"before ({many})", *(("after", "change") * compared))
+        yield from _scored(head, group["scores"], after["scores"] if compared else None)
+    if after is not None and not any(_comparable(group, after) for group in groups):
+        yield from _scored((f"score on {_judged_by(after)}", "after"), after["scores"], None)
+        if groups:
+            yield "before and after are of different clips, and not compared"
+
+
+def _scored(
+    head: tuple[str, ...], scores: Mapping[str, float | None], after: Mapping[str, float | None] | None
+) -> Iterator[str]:
+    """Yield a table of scores, and of those after with the change where they can be compared."""
+    rows = [head]
+    for name in _SCORES:
+        old, new = scores.get(name), (after or {}).get(name)
         change = "-" if old is None or new is None else f"{new - old:+.4f}"
-        rows.append((name, _shown(old), *((_shown(new), change) if after else ())))
-    yield ""
-    yield from _aligned(rows)
+        if name in scores or (after and name in after):
+            rows.append((name, _shown(old), *(() if after is None else (_shown(new), change))))
+    if len(rows) > 1:
+        yield ""
+        yield from _aligned(rows)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
