@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import soundfile
 import torch
 
 import kikiwake.prediction._work
-from kikiwake import metrics, provenance, pseudo
+from kikiwake import _stage_pseudo, metrics, provenance, pseudo
 from kikiwake._stage_clips import stage_clips
 from kikiwake.checkpoint import read_weights
 from kikiwake.clip import Clip
@@ -572,3 +575,44 @@ def test_the_report_beside_a_given_table_is_completed(manifest, tmp_path):
     (away / "pseudo.report.json").write_text("{}")  # of others: no training ends for it
     log = train(recipe(manifest, tmp_path / "two", stage("first", **BINARY), again)).folder / "log.txt"
     assert "stage again: the scores are not added to the report" in log.read_text()
+
+
+class Rank:
+    """A process of several, played by a thread."""
+
+    def __init__(self, barrier: threading.Barrier, *, first: bool) -> None:
+        self.barrier, self.first = barrier, first
+
+    def gather(self, value):
+        self.barrier.wait(timeout=30)
+        return [value, value]
+
+
+def test_other_processes_read_no_labels_that_the_first_makes_anew(manifest, tmp_path, monkeypatch):
+    run = train(staged(manifest, tmp_path / "run", wild(tmp_path / "wild", count=1)), stage="first")
+    folder = run.folder / "pseudo" / "again"
+    folder.mkdir(parents=True)
+    (folder / "pseudo.csv").write_text("old")
+    stale = {"teacher": "of another training", "further_teachers": [], "table": "of then", "settings": {}}
+    (folder / "labels.json").write_text(json.dumps(stale))
+
+    def labels(*arguments, **named) -> bool:
+        time.sleep(0.3)
+        (folder / "pseudo.csv").write_text("new")
+        return True
+
+    monkeypatch.setattr(_stage_pseudo, "_label", labels)
+    barrier, found = threading.Barrier(2), {}
+
+    def play(first: bool) -> None:
+        log = logging.getLogger("kikiwake.silent")
+        rank = Rank(barrier, first=first)
+        table = _stage_pseudo.pseudo_table(run, 1, engine=rank, log=log, judged=6)
+        found[first] = table.read_text()
+
+    threads = [threading.Thread(target=play, args=(first,)) for first in (False, True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == {False: "new", True: "new"}
