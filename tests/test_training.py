@@ -101,9 +101,11 @@ def test_a_killed_training_ends_as_an_undisturbed_one(manifest: Path, tmp_path: 
 
 
 def test_torchrun_processes_resume_exactly(manifest: Path, tmp_path: Path) -> None:
+    """In the only epoch, whose weights the first process writes while the other one waits for them."""
     outcomes = []
+    stages = [{"epochs": 1, "batch_size": 4, "optimizer": {"name": "adamw", "learning_rate": 0.01}}]
     for name, killed in (("undisturbed", False), ("killed", True)):
-        recipe = toy_recipe(manifest, tmp_path / name, checkpoint_seconds=0.001)
+        recipe = toy_recipe(manifest, tmp_path / name, stages=stages, checkpoint_seconds=0.001)
         command = [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
             *("-m", "kikiwake", "train", str(tmp_path / f"{name}.yaml")),

@@ -73,6 +73,10 @@ class Engine:
         dist.broadcast_object_list(values, src=0)
         return values[0]
 
+    def wait(self) -> None:
+        """Wait until all processes have come here."""
+        self.gather(None)
+
     def describe(self) -> str:
         """Say in a line what computes."""
         precision = {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.autocast_dtype]

@@ -380,7 +380,9 @@ class StageRun:
     def _hand_on(self) -> None:
         """Put the weights that the stage keeps into the classifier, and note that the stage is done."""
         if self.keeps_best and self.best_epoch >= 0:
+            self.engine.wait()  # until the first process has written them
             best = read_weights(self.run.best_file)
+            self.engine.wait()  # until all have read them: the first one removes them
             load_weights(self.classifier, best, where=self.run.best_file)
             kept = self.best_epoch
         else:
