@@ -131,7 +131,9 @@ MODELS = {
 }
 
 
-def make_set(folder: Path, data: Path, *, recordings: int, trim_db: float = 30.0) -> Path:
+def make_set(
+    folder: Path, data: Path, *, recordings: int, trim_db: float = 30.0, stretch_seconds: float | None = None
+) -> Path:
     """Write recordings with known truth and return their manifest."""
     folder.mkdir(exist_ok=True)
     prepare(data / "esc10", folder / "esc10.csv", dataset="esc50", options={"clip_seconds": 5})
@@ -146,8 +148,9 @@ def make_set(folder: Path, data: Path, *, recordings: int, trim_db: float = 30.0
         highest_snr_db=25.0,
         overlap=False,
         trim_db=trim_db,
+        stretch_seconds=stretch_seconds,
     )
-    prepare(made.folder, folder / "set.csv", dataset="table")
+    prepare(made.folder, folder / "set.csv", dataset="table", options={"table": "clips.csv"})
     return folder / "set.csv"
 
 
@@ -277,33 +280,11 @@ def event_f1(
     }
 
 
-def make_stretches(folder: Path, *, seconds: float = 1.0, least: float = 0.1) -> Path:
-    """Cut the set's recordings into stretches, labelled by the truth, and return their manifest."""
-    truth = truth_of(folder / "set")
-    rows = []
-    with (folder / "set" / "clips.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            for number in range(round(10 / seconds)):
-                start, end = number * seconds, (number + 1) * seconds
-                heard = {
-                    event.label
-                    for event in truth[Path(row["path"]).name]
-                    if min(end, event.end) - max(start, event.start) >= min(least, event.end - event.start)
-                }
-                rows += [
-                    [row["path"], f"{start:g}", f"{end:g}", label, row["group"], row["fold"]]
-                    for label in sorted(heard) or ["noise"]
-                ]
-    columns = ["path", "start", "end", "class", "group", "fold"]
-    write_table(folder / "set" / "stretches.csv", columns, rows)
-    prepare(folder / "set", folder / "stretches.csv", dataset="table", options={"table": "stretches.csv"})
-    return folder / "stretches.csv"
-
-
 def stretches(folder: Path, data: Path, *, recordings: int, epochs: int, seeds: int) -> dict[str, Any]:
     """Train on stretches of 1 s and localise events."""
-    manifest = make_set(folder, data, recordings=recordings, trim_db=20.0)
-    cut = make_stretches(folder)
+    manifest = make_set(folder, data, recordings=recordings, trim_db=20.0, stretch_seconds=1.0)
+    cut = folder / "stretches.csv"
+    prepare(folder / "set", cut, dataset="table", options={"table": "stretches.csv"})
     own = [recipe(folder, cut, kind="sed", epochs=epochs, seed=seed, **STRETCHES) for seed in range(seeds)]
     train_all(own)
     return events(folder, manifest, seeds=seeds, hop_seconds=0.5)

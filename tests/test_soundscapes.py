@@ -268,6 +268,7 @@ def test_clips_of_several_classes_or_none_are_not_laid(tones: Manifest, tmp_path
         {"most_events": 0},
         {"highest_snr_db": -1.0},
         {"groups_per_fold": 0},
+        {"stretch_seconds": 0.01},
     ],
 )
 def test_numbers_that_make_no_set_are_refused(tones: Manifest, tmp_path: Path, wrong: dict[str, Any]) -> None:
@@ -282,7 +283,44 @@ def test_a_folder_with_other_recordings_is_refused(tones: Manifest, tmp_path: Pa
         make(tones, tmp_path, recordings=1)
 
 
-@pytest.mark.parametrize("name", ["clips.csv", "truth.csv"])
+def test_stretches_say_what_the_truth_says_of_them(tones: Manifest, tmp_path: Path) -> None:
+    made = make(tones, tmp_path, recordings=6, stretch_seconds=0.8)
+    known = rows_of(made.truth)
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for row in rows_of(tmp_path / "stretches.csv"):
+        found.setdefault((row["path"].removeprefix("audio/"), row["start"], row["end"]), set()).add(
+            row["class"]
+        )
+    assert len(found) == 6 * 8  # 6 s are seven stretches and a half
+    assert {"low", "high", "noise"} == set.union(*found.values())
+    for (name, start, end), classes in found.items():
+        expected = {
+            row["label"]
+            for row in known
+            if row["filename"] == name
+            and row["label"]
+            and min(float(end), float(row["end"])) - max(float(start), float(row["start"])) >= 0.1
+        }
+        assert classes == (expected or {"noise"})
+
+
+def test_stretches_are_prepared_with_their_classes_and_folds(tones: Manifest, tmp_path: Path) -> None:
+    make(tones, tmp_path / "set", recordings=6, stretch_seconds=2.0)
+    prepare(tmp_path / "set", tmp_path / "s.csv", dataset="table", options={"table": "stretches.csv"})
+    manifest = Manifest.read(tmp_path / "s.csv")
+    assert len(manifest) == 18
+    assert set(manifest.classes) == {"high", "low", "noise"}
+    folds = {(clip.group, clip.fold) for clip in manifest}
+    assert len(folds) == len({group for group, _ in folds}) > 1
+
+
+def test_a_class_of_the_name_of_noise_is_refused_where_stretches_are_asked_for(tmp_path: Path) -> None:
+    clip = Clip(tmp_path / "a.wav", "noise", 0, 1, 100, RATE)
+    with pytest.raises(ManifestError, match="a class is named 'noise'"):
+        make(Manifest([clip], ["noise"]), tmp_path / "set", stretch_seconds=1.0)
+
+
+@pytest.mark.parametrize("name", ["clips.csv", "truth.csv", "stretches.csv"])
 def test_another_table_of_the_same_name_is_not_lost(tones: Manifest, tmp_path: Path, name: str) -> None:
     tones.write(tmp_path / name)
     before = (tmp_path / name).read_bytes()

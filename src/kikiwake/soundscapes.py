@@ -3,13 +3,16 @@
     audio/0000.flac ...   recordings: sounds of clips over noise
     truth.csv             what is heard when: filename, start, end (seconds), label, snr_db
     clips.csv             what is heard at all: path, class, secondary, group, fold, split; a row a recording
+    stretches.csv         where asked for, of short stretches: path, start, end, class, group, fold, split
 
-`clips.csv` is for `kikiwake prepare FOLDER out.csv --dataset table`: a training on weak labels. A recording
-without any sound has a row in `truth.csv` that gives its name alone, as DCASE's tables do.
+`clips.csv` is for `kikiwake prepare FOLDER out.csv --dataset table`: a training on weak labels.
+`stretches.csv` is for one on known times; a stretch has a row for each class that is heard in it, or one for
+`noise`. A recording without any sound has a row in `truth.csv` with its name alone, as in DCASE's tables.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +34,9 @@ from kikiwake.tables import write_table
 
 _LOUDEST = 0.98
 _TRUTH_COLUMNS = (*TRUTH_COLUMNS, "snr_db")
+_STRETCH_COLUMNS = ("path", "start", "end", "class", "group", "fold", "split")
+_NOISE = "noise"
+_HEARD_SECONDS = 0.1
 _WEAK_COLUMNS = ("path", "class", "secondary", "group", "fold", "split")
 
 
@@ -86,6 +92,7 @@ def synthesise_set(
     fold: int | None = None,
     folds: int = 5,
     groups_per_fold: int = 4,
+    stretch_seconds: float | None = None,
 ) -> SetSummary:
     """Write recordings in which clips of a manifest are heard over noise, at known times and ratios.
 
@@ -110,6 +117,9 @@ def synthesise_set(
     the pool is the recording's group. Folds get recordings in proportion to their clips. `fold`: take the
     clips of this one alone, such as a model was not trained on. The same arguments give the same bytes.
 
+    `stretch_seconds`: write `stretches.csv`, too, a table of stretches of this length. A class is heard in
+    one that holds 0.1 s of it, or a shorter event whole; where none is, the class is `noise`.
+
     Raises:
         KikiwakeError: a number is out of range.
         ManifestError: no clip can be used, or its groups lie in several folds, or there is no such fold.
@@ -128,7 +138,13 @@ def synthesise_set(
         trim_db=trim_db,
         split_gap_seconds=split_gap_seconds,
     )
-    _check(settings, recordings=recordings, groups_per_fold=groups_per_fold)
+    _check(settings, recordings=recordings, groups_per_fold=groups_per_fold, stretch_seconds=stretch_seconds)
+    if stretch_seconds is not None and _NOISE in manifest.classes:
+        raise ManifestError(
+            f"a class is named '{_NOISE}', as are stretches in which nothing is heard",
+            where="stretch_seconds",
+            remedy="rename the class, or leave this out",
+        )
     if fold is not None:
         manifest = _of_fold(manifest, fold)
     sides = pools(manifest, groups_per_fold=groups_per_fold, folds=folds, seed=seed)
@@ -139,9 +155,16 @@ def synthesise_set(
     )
     names = [f"{number:0{max(4, len(str(recordings - 1)))}d}.flac" for number in range(recordings)]
     refuse_others(folder, {f"audio/{name}" for name in names})
-    refuse_tables({folder / "truth.csv": _TRUTH_COLUMNS, folder / "clips.csv": _WEAK_COLUMNS})
+    refuse_tables(
+        {
+            folder / "truth.csv": _TRUTH_COLUMNS,
+            folder / "clips.csv": _WEAK_COLUMNS,
+            folder / "stretches.csv": _STRETCH_COLUMNS,
+        }
+    )
     truth: list[tuple[str, ...]] = []
     heard: list[tuple[str, Pool, list[str]]] = []
+    stretches: list[tuple[str, ...]] = []
     short = 0
     for number, (name, (side, pool)) in enumerate(zip(names, _turns(sides, recordings), strict=True)):
         own = backgrounds[side :: len(sides)] if len(backgrounds) >= len(sides) else backgrounds
@@ -153,6 +176,10 @@ def synthesise_set(
         truth += _truth_rows(name, rows, sample_rate)
         heard.append((name, pool, sorted({row.label for row in rows})))
         short += not whole
+        if stretch_seconds is not None:
+            stretches += _stretches(name, pool, rows, settings, seconds=stretch_seconds)
+    if stretch_seconds is not None:
+        write_table(folder / "stretches.csv", _STRETCH_COLUMNS, stretches)
     write_table(folder / "truth.csv", _TRUTH_COLUMNS, truth)
     write_table(folder / "clips.csv", _WEAK_COLUMNS, _weak(heard))
     return SetSummary(
@@ -225,12 +252,35 @@ def _weak(heard: Sequence[tuple[str, Pool, list[str]]]) -> Iterator[tuple[str, .
     for name, pool, labels in heard:
         ordered = sorted(labels, key=lambda label: (first[label], total[label], label))
         first.update(ordered[:1])
-        fold = "" if pool.fold is None else str(pool.fold)
         label = ordered[0] if ordered else ""
-        yield f"audio/{name}", label, ";".join(ordered[1:]), pool.group, fold, pool.split or ""
+        yield f"audio/{name}", label, ";".join(ordered[1:]), *_side(pool)
 
 
-def _check(settings: Settings, *, recordings: int, groups_per_fold: int) -> None:
+def _side(pool: Pool) -> tuple[str, str, str]:
+    """Return the cells of a pool's group, fold and split."""
+    return pool.group, "" if pool.fold is None else str(pool.fold), pool.split or ""
+
+
+def _stretches(
+    name: str, pool: Pool, rows: Sequence[Happening], settings: Settings, *, seconds: float
+) -> Iterator[tuple[str, ...]]:
+    """Yield a row for every class that is heard in each stretch of a recording; the last may be shorter."""
+    least, total = _HEARD_SECONDS * settings.sample_rate, settings.seconds
+    for number in range(math.ceil(round(total / seconds, 6))):
+        start, end = number * seconds, min(total, (number + 1) * seconds)
+        first, last = start * settings.sample_rate, end * settings.sample_rate
+        heard = {
+            row.label
+            for row in rows
+            if min(last, row.end) - max(first, row.start) >= min(least, row.end - row.start)
+        }
+        for label in sorted(heard) or [_NOISE]:
+            yield f"audio/{name}", f"{start:.4f}", f"{end:.4f}", label, *_side(pool)
+
+
+def _check(
+    settings: Settings, *, recordings: int, groups_per_fold: int, stretch_seconds: float | None
+) -> None:
     """Refuse numbers that no set can be made with."""
     least = {
         "recordings": (recordings, 1),
@@ -242,6 +292,7 @@ def _check(settings: Settings, *, recordings: int, groups_per_fold: int) -> None
         "trim_db": (settings.trim_db, 0),
         "split_gap_seconds": (settings.split_gap_seconds, 0),
         "groups_per_fold": (groups_per_fold, 1),
+        "stretch_seconds": (_HEARD_SECONDS if stretch_seconds is None else stretch_seconds, _HEARD_SECONDS),
     }
     for name, (value, lowest) in least.items():
         if not value >= lowest:

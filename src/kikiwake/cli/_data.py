@@ -213,6 +213,10 @@ def synthesise(
     groups_per_fold: Annotated[
         int | None, typer.Option(help="With --clips: the clips of a fold are dealt to so many; by default 4.")
     ] = None,
+    stretch_seconds: Annotated[
+        float | None,
+        typer.Option(help="With --clips: label stretches of this length, too; to train on known times."),
+    ] = None,
     clips_per_class: Annotated[
         int | None, typer.Option(help="Without --clips: clips of each class; by default 30.")
     ] = None,
@@ -224,6 +228,7 @@ def synthesise(
 
     With --clips each recording holds clips of one fold over noise, at known times and ratios to it: truth.csv
     says what is heard when, clips.csv what is heard at all, for `kikiwake prepare FOLDER --dataset table`.
+    With --stretch-seconds, stretches.csv says it of short stretches: add `-o table=stretches.csv`.
     """
     from kikiwake import soundscapes, synthesis
     from kikiwake.errors import KikiwakeError
@@ -242,6 +247,7 @@ def synthesise(
         "fold": fold,
         "folds": folds,
         "groups_per_fold": groups_per_fold,
+        "stretch_seconds": stretch_seconds,
     }
     of_clips: dict[str, Any] = {"clips_per_class": clips_per_class, "long_seconds": long_seconds}
     own, other = (of_clips, of_sets) if clips is None else (of_sets, of_clips)
