@@ -38,6 +38,7 @@ from kikiwake import metrics
 from kikiwake._fold_processes import train_apart
 from kikiwake.crossvalidation import crossvalidate
 from kikiwake.datasets import prepare
+from kikiwake.ensembles import ensemble
 from kikiwake.event_scores import event_tally, scores, segment_tally, total
 from kikiwake.events import Event, events_of
 from kikiwake.manifest import Manifest
@@ -287,26 +288,30 @@ def stretches(folder: Path, data: Path, *, recordings: int, epochs: int, seeds: 
     prepare(folder / "set", cut, dataset="table", options={"table": "stretches.csv"})
     own = [recipe(folder, cut, kind="sed", epochs=epochs, seed=seed, **STRETCHES) for seed in range(seeds)]
     train_all(own)
-    return events(folder, manifest, seeds=seeds, hop_seconds=0.5)
+    ensemble([one.run for one in own], out=folder / "joined")
+    return events(folder, manifest, [*(one.run.name for one in own), "joined"], hop_seconds=0.5)
 
 
-def events(folder: Path, manifest: Path, *, seeds: int, hop_seconds: float = 2.5) -> dict[str, Any]:
-    """Localise events with models that are trained; settings are chosen on fold 2."""
+def events(
+    folder: Path, manifest: Path, models: Sequence[str], *, hop_seconds: float = 2.5
+) -> dict[str, Any]:
+    """Localise events with models that are trained; settings are chosen on fold 2, scores are fold 1's."""
     read, truth = Manifest.read(manifest), truth_of(folder / "set")
     grid = {
-        "threshold": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        "threshold": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
         "median_seconds": (0.0, 0.3, 0.5),
         "gap_seconds": (0.0, 0.3, 0.5),
-        "shortest_seconds": (0.0, 0.2),
+        "shortest_seconds": (0.2,),
+        "high_threshold": (0.7, 0.8, 0.9, 0.95),
     }
     tried = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    results = []
-    for seed in range(seeds):
+    results: dict[str, Any] = {"at least": 0.5}
+    for model in models:
         rows = {}
         for fold in (1, 2):
-            out = folder / f"sed_{seed}.rows{fold}.csv"
+            out = folder / f"{model}.rows{fold}.csv"
             predict(
-                folder / f"sed_{seed}",
+                folder / model,
                 recordings_of(read, fold),
                 out=out,
                 hop_seconds=hop_seconds,
@@ -314,12 +319,8 @@ def events(folder: Path, manifest: Path, *, seeds: int, hop_seconds: float = 2.5
             )
             rows[fold] = heard_in(Predictions.read(out), read.classes)
         best = max(tried, key=lambda one: event_f1(rows[2], truth, one)["event micro F1"] or 0.0)
-        results.append({"settings": best, **event_f1(rows[1], truth, best)})
-    return {
-        "at least": 0.5,
-        **{name: median(one[name] for one in results) for name in results[0] if name != "settings"},
-        "each seed": results,
-    }
+        results[model] = {"settings": best, **event_f1(rows[1], truth, best)}
+    return results
 
 
 def heard_in(predictions: Predictions, classes: Sequence[str]) -> Predictions:
@@ -466,7 +467,7 @@ def run(
         manifest = make_set(folder, data, recordings=recordings)
         if "score" in parts:
             results["score"] = score(folder, manifest, epochs=epochs, seeds=seeds)
-            results["events"] = events(folder, manifest, seeds=seeds)
+            results["events"] = events(folder, manifest, [f"sed_{seed}" for seed in range(seeds)])
         if "stretches" in parts:
             results["stretches"] = stretches(
                 folder / "stretches", data, recordings=recordings, epochs=epochs, seeds=seeds

@@ -122,6 +122,9 @@ def test_smoothing_and_cleaning_come_before_the_scores(tmp_path: Path) -> None:
     assert hits(gap_seconds=0.3, shortest_seconds=0.2) == (1, 1)
     assert hits(median_seconds=0.5) == (1, 1)
     assert hits(threshold=0.95) == (0, 0)
+    assert hits(high_threshold=0.95) == (0, 0)
+    said = score_events(predictions, truth, settings=Settings(high_threshold=0.9), replicates=0)
+    assert "3 found at threshold 0.5, and 0.9 somewhere in them" in str(said)
     assert hits(collar_seconds=0.7, offset_share=0.0) == (1, 3)
     # With the click's onset 7 s off no collar helps; a segment of 10 s hears the owl.
     whole = score_events(predictions, truth, settings=Settings(segment_seconds=10.0), replicates=0)

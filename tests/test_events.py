@@ -36,6 +36,28 @@ def test_windows_that_touch_are_one_event_with_the_largest_probability() -> None
     ]
 
 
+def test_an_event_must_reach_the_high_threshold_and_lasts_as_the_low_one_says() -> None:
+    windows = table(
+        ("a", 0.0, 1.0, 0.3, 0.4),
+        ("a", 1.0, 2.0, 0.9, 0.2),
+        ("a", 2.0, 3.0, 0.4, 0.1),
+        ("a", 3.0, 4.0, 0.1, 0.3),
+        ("a", 4.0, 5.0, 0.3, 0.7),
+    )
+    assert events_of(windows, threshold=0.3, high_threshold=0.9) == [Event("a", 0.0, 3.0, "owl", 0.9)]
+    assert events_of(windows, threshold=0.3, high_threshold=0.7) == [
+        Event("a", 0.0, 3.0, "owl", 0.9),
+        Event("a", 3.0, 5.0, "frog", 0.7),
+    ]
+    assert events_of(windows, threshold=0.3, high_threshold=0.3) == events_of(windows, threshold=0.3)
+
+
+@pytest.mark.parametrize(("high", "said"), [(0.2, "below the threshold of 0.5"), (1.5, "no probability")])
+def test_a_high_threshold_below_the_other_or_no_probability_is_refused(high: float, said: str) -> None:
+    with pytest.raises(KikiwakeError, match=said):
+        events_of(table(("a", 0.0, 1.0, 0.3, 0.4)), high_threshold=high)
+
+
 def test_windows_that_overlap_are_one_event_even_over_one_between_that_is_not() -> None:
     windows = table(
         ("a", 0.0, 4.0, 0.6, 0.0),

@@ -44,6 +44,7 @@ class Settings:
     median_seconds: float = 0.0
     gap_seconds: float = 0.0
     shortest_seconds: float = 0.0
+    high_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Detection:
         return "\n".join(
             [
                 f"{self.recordings} recordings: {events} events, {decisions} found at threshold "
-                f"{self.settings.threshold:g}",
+                + self._thresholds,
                 "",
                 *aligned(table),
                 "",
@@ -90,6 +91,11 @@ class Detection:
                 *([f"tables: {self.folder}"] if self.folder else []),
             ]
         )
+
+    @property
+    def _thresholds(self) -> str:
+        low, high = self.settings.threshold, self.settings.high_threshold
+        return f"{low:g}" if high is None else f"{low:g}, and {high:g} somewhere in them"
 
     def plain(self) -> dict[str, Any]:
         """Return everything but the folder and the classes in JSON's types."""
@@ -177,6 +183,7 @@ def _found(path: Path, settings: Settings) -> tuple[dict[str, list[Event]], list
             median_seconds=settings.median_seconds,
             gap_seconds=settings.gap_seconds,
             shortest_seconds=settings.shortest_seconds,
+            high_threshold=settings.high_threshold,
         )
         for recording in by_recording(chunks)
     }

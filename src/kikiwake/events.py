@@ -37,6 +37,7 @@ def events_of(
     median_seconds: float = 0.0,
     gap_seconds: float = 0.0,
     shortest_seconds: float = 0.0,
+    high_threshold: float | None = None,
 ) -> list[Event]:
     """Return what is heard: each class wherever its probability is at least `threshold`.
 
@@ -46,13 +47,25 @@ def events_of(
     `median_seconds`: before the threshold, each probability becomes the median of its class over an odd
     number of windows around it, the least that holds so many seconds; 0 for none. `gap_seconds`: two events
     of a class with less than that between them are one. `shortest_seconds`: after that, shorter events are
-    left out.
+    left out. `high_threshold`: so are events whose score is below this, while `threshold` says from when to
+    when the others last (double thresholding: Dinkel and Yu 2020, "Duration robust weakly supervised sound
+    event detection").
 
     Raises:
-        KikiwakeError: the threshold is not between 0 and 1, another number is negative, or the windows of a
-            recording are too far apart for a median over three of them.
+        KikiwakeError: a threshold is not between 0 and 1 or the high one below the other, another number is
+            negative, or the windows of a recording are too far apart for a median over three of them.
     """
     check_threshold(threshold)
+    if high_threshold is not None:
+        check_threshold(high_threshold)
+        if high_threshold < threshold:
+            raise KikiwakeError(
+                f"is below the threshold of {threshold:g}",
+                where="high_threshold",
+                value=high_threshold,
+                remedy="give the larger of the two as the high one",
+            )
+    least_score = np.float32(threshold if high_threshold is None else high_threshold)
     lengths = {"median": median_seconds, "gap": gap_seconds, "shortest": shortest_seconds}
     for name, value in lengths.items():
         if not value >= 0:
@@ -73,7 +86,7 @@ def events_of(
             # The shortest decimals that mean the same float32: 0.9 and not 0.8999999761581421.
             Event(path, start, end, predictions.classes[number], float(str(score)))
             for number, start, end, score in sorted(merged, key=lambda event: event[1])
-            if end - start >= shortest_seconds - _TOUCHING_SECONDS
+            if end - start >= shortest_seconds - _TOUCHING_SECONDS and score >= least_score
         ]
     return found
 

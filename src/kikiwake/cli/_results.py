@@ -92,6 +92,10 @@ def score_events(
     median: Annotated[float, typer.Option(help="Take medians over so many seconds first; 0 for none.")] = 0.0,
     gap: Annotated[float, typer.Option(help="Close gaps shorter than this, in seconds.")] = 0.0,
     shortest: Annotated[float, typer.Option(help="Leave out events shorter than this, in seconds.")] = 0.0,
+    high_threshold: Annotated[
+        float | None,
+        typer.Option(help="Leave out events that nowhere reach this; --threshold says how long others last."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for tables: scores, classes, events.")] = None,
     replicates: Annotated[
         int, typer.Option(help="Resamples of recordings behind the intervals; 0 for none.")
@@ -111,6 +115,7 @@ def score_events(
         median_seconds=median,
         gap_seconds=gap,
         shortest_seconds=shortest,
+        high_threshold=high_threshold,
     )
     found = detection.score_events(predictions, truth, settings=settings, out=out, replicates=replicates)
     typer.echo(str(found))
