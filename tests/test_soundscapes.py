@@ -314,6 +314,27 @@ def test_stretches_are_prepared_with_their_classes_and_folds(tones: Manifest, tm
     assert len(folds) == len({group for group, _ in folds}) > 1
 
 
+@pytest.mark.parametrize("stretch_seconds", [0.1, 1.7])
+def test_a_stretch_that_is_all_sound_is_never_noise(tmp_path: Path, stretch_seconds: float) -> None:
+    """A tone from end to end, in stretches as short as may be, and with a last one shorter than that."""
+    soundfile.write(tmp_path / "tone.wav", tone(500, 9.0), RATE)
+    clip = Clip(tmp_path / "tone.wav", "low", 0, 1, 9 * RATE, RATE)
+    made = make(
+        Manifest([clip], ["low"]), tmp_path / "set", recordings=1, most_events=1, seconds=6.85,
+        stretch_seconds=stretch_seconds,
+    )  # fmt: skip
+    (event,) = rows_of(made.truth)
+    for row in rows_of(tmp_path / "set" / "stretches.csv"):
+        inside = float(event["start"]) <= float(row["start"]) and float(row["end"]) <= float(event["end"])
+        assert not inside or row["class"] == "low"
+
+
+def test_stretches_of_an_older_set_do_not_stay(tones: Manifest, tmp_path: Path) -> None:
+    make(tones, tmp_path, recordings=2, stretch_seconds=1.0)
+    make(tones, tmp_path, recordings=2, seed=9)
+    assert not (tmp_path / "stretches.csv").exists()
+
+
 def test_a_class_of_the_name_of_noise_is_refused_where_stretches_are_asked_for(tmp_path: Path) -> None:
     clip = Clip(tmp_path / "a.wav", "noise", 0, 1, 100, RATE)
     with pytest.raises(ManifestError, match="a class is named 'noise'"):

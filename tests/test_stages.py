@@ -507,9 +507,14 @@ def test_a_stage_of_pseudo_labels_killed_anywhere_ends_with_the_same_bytes(manif
     for name in ("model.safetensors", "metrics.csv", "pseudo/again/pseudo.kept.csv"):
         assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
 
-    (tmp_path / "other" / "pseudo" / "again" / "labels.json").unlink()  # and so it labels late.wav, too
+    other = tmp_path / "other" / "pseudo" / "again"
+    (other / "labels.json").unlink()
+    table = (other / "pseudo.csv").read_text()
+    (other / "pseudo.csv").write_text(table.replace(",0.5,", ",0.25,", 1))
     with pytest.raises(RunError, match="come to a checkpoint with another content of this table"):
         train(of("other"))
+    (other / "pseudo.csv").write_text(table)  # nothing has labelled anew in between
+    assert train(of("other")).model_file.read_bytes() == whole.model_file.read_bytes()
 
 
 def test_what_cannot_be_labelled_is_refused_first_and_can_be_corrected(manifest, tmp_path):
@@ -552,6 +557,19 @@ def test_what_a_stage_in_between_leaves_may_not_change_but_what_comes_may(manife
     assert provenance.read(run)[1]["settings"]["batch_size"] == 3
 
 
+def test_a_stage_to_come_may_make_its_labels_in_place_of_a_given_table(manifest, tmp_path):
+    given = pseudo_table(manifest, tmp_path)
+    first = stage("first", **BINARY)
+    train(
+        recipe(manifest, tmp_path / "run", first, stage("again", pseudo={"table": str(given)}, **BINARY)),
+        stage="first",
+    )
+    (tmp_path / "more").mkdir()
+    run = train(staged(manifest, tmp_path / "run", wild(tmp_path / "more" / "wild")))
+    trained = Manifest.read(run.folder / "pseudo" / "again" / "pseudo.csv", classes=run.manifest.classes)
+    assert {clip.path.parent.parent.name for clip in trained} == {"more"}
+
+
 def test_a_stage_whose_recordings_are_all_known_is_left_out(manifest, tmp_path):
     read = Manifest.read(manifest)
     known = [clip.path for clip in read if clip.fold == 2][:1]
@@ -583,9 +601,8 @@ class Rank:
     def __init__(self, barrier: threading.Barrier, *, first: bool) -> None:
         self.barrier, self.first = barrier, first
 
-    def gather(self, value):
+    def wait(self):
         self.barrier.wait(timeout=30)
-        return [value, value]
 
 
 def test_other_processes_read_no_labels_that_the_first_makes_anew(manifest, tmp_path, monkeypatch):

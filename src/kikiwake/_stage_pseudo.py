@@ -21,12 +21,15 @@ from kikiwake.recipe import Pseudo, Stage
 from kikiwake.run import Run
 
 
-def pseudo_table(run: Run, number: int, *, engine: Engine, log: logging.Logger, judged: int) -> Path | None:
+def pseudo_table(
+    run: Run, number: int, *, engine: Engine, log: logging.Logger, judged: int, begun: bool = False
+) -> Path | None:
     """Return the manifest of the pseudo labels that stage `number` trains on; made here where none is given.
 
     The teacher is the model of the stage before, and further runs that the recipe names. Labels that are
     there, of these teachers and with these settings, are used again, whatever became of the recordings. None
-    where there is nothing to label. `judged`: how many validation clips score the stages.
+    where there is nothing to label. `judged`: how many validation clips score the stages. `begun`: the stage
+    has come to a checkpoint, which knows its labels: what is there is never made anew.
 
     Raises:
         RunError: a teacher is no finished run, or nobody can tell what it was trained on.
@@ -40,15 +43,19 @@ def pseudo_table(run: Run, number: int, *, engine: Engine, log: logging.Logger, 
     if not recordings:
         return None
     table, done = stage_table(run, stage), _done_file(run, stage)
+    used_again = f"stage {stage.name}: the labels of before are used again: {table}"
+    if begun and table.is_file():
+        log.info("%s", used_again)
+        return table
     teachers: list[Run | Path] = []
     if engine.first:
         own = _teacher(run, number, table.with_name("teacher"))
         if _made_by(own, run, stage):
-            log.info("stage %s: the labels of before are used again: %s", stage.name, table)
+            log.info("%s", used_again)
         else:
             done.unlink(missing_ok=True)
             teachers = [own, *stage.pseudo.teachers]
-    engine.gather(None)  # no process looks for the file before the first has decided
+    engine.wait()  # no process looks for the file before the first has decided
     if teachers:
         labelled = _label(run, number, teachers, recordings, table, log, judged=judged)
         _write_done(done, teachers, stage, table if labelled else None)

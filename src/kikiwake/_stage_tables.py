@@ -49,6 +49,7 @@ def keep_tables(run: Run) -> None:
     """
     begun = run.finished or run.checkpoint_file.is_file()
     for stage in run.recipe.stages:
+        _forget_given(run, stage)
         for key, original, copy in _given(run, stage):
             where = f"stages.{stage.name}.{key}"
             if not begun or not copy.is_file():
@@ -139,6 +140,15 @@ def _given(run: Run, stage: Stage) -> Iterator[tuple[str, Path, Path]]:
         yield "manifest", stage.manifest, _manifest_copy(run, stage)
     if stage.pseudo is not None and stage.pseudo.table is not None:
         yield "pseudo.table", stage.pseudo.table, _table_copy(run, stage)
+
+
+def _forget_given(run: Run, stage: Stage) -> None:
+    """Remove the copy of a table of a stage that has not begun and now makes its own."""
+    copy = _table_copy(run, stage)
+    makes_its_own = stage.pseudo is not None and stage.pseudo.table is None
+    made_here = copy.with_name(f"{copy.stem}.teachers").is_dir()
+    if makes_its_own and not made_here and not described(run, stage):
+        copy.unlink(missing_ok=True)
 
 
 def _kept_or(copy: Path, original: Path | None) -> Path | None:

@@ -57,7 +57,7 @@ def events_of(
     """
     check_threshold(threshold)
     if high_threshold is not None:
-        check_threshold(high_threshold)
+        check_threshold(high_threshold, where="high_threshold")
         if high_threshold < threshold:
             raise KikiwakeError(
                 f"is below the threshold of {threshold:g}",
@@ -91,7 +91,7 @@ def events_of(
     return found
 
 
-def check_threshold(threshold: float) -> None:
+def check_threshold(threshold: float, *, where: str = "threshold") -> None:
     """Refuse a threshold that is no probability.
 
     Raises:
@@ -99,7 +99,7 @@ def check_threshold(threshold: float) -> None:
     """
     if not 0 <= threshold <= 1:
         raise KikiwakeError(
-            "is no probability", where="threshold", value=threshold, remedy="give a number from 0 to 1"
+            "is no probability", where=where, value=threshold, remedy="give a number from 0 to 1"
         )
 
 

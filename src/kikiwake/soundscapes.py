@@ -118,7 +118,7 @@ def synthesise_set(
     clips of this one alone, such as a model was not trained on. The same arguments give the same bytes.
 
     `stretch_seconds`: write `stretches.csv`, too, a table of stretches of this length. A class is heard in
-    one that holds 0.1 s of it, or a shorter event whole; where none is, the class is `noise`.
+    one that holds 0.1 s of an event of it, or all of a shorter one; where none is, the class is `noise`.
 
     Raises:
         KikiwakeError: a number is out of range.
@@ -178,7 +178,9 @@ def synthesise_set(
         short += not whole
         if stretch_seconds is not None:
             stretches += _stretches(name, pool, rows, settings, seconds=stretch_seconds)
-    if stretch_seconds is not None:
+    if stretch_seconds is None:
+        (folder / "stretches.csv").unlink(missing_ok=True)  # of the recordings that were here before
+    else:
         write_table(folder / "stretches.csv", _STRETCH_COLUMNS, stretches)
     write_table(folder / "truth.csv", _TRUTH_COLUMNS, truth)
     write_table(folder / "clips.csv", _WEAK_COLUMNS, _weak(heard))
@@ -265,10 +267,11 @@ def _stretches(
     name: str, pool: Pool, rows: Sequence[Happening], settings: Settings, *, seconds: float
 ) -> Iterator[tuple[str, ...]]:
     """Yield a row for every class that is heard in each stretch of a recording; the last may be shorter."""
-    least, total = _HEARD_SECONDS * settings.sample_rate, settings.seconds
+    rate, total = settings.sample_rate, settings.seconds
     for number in range(math.ceil(round(total / seconds, 6))):
         start, end = number * seconds, min(total, (number + 1) * seconds)
-        first, last = start * settings.sample_rate, end * settings.sample_rate
+        first, last = round(start * rate), round(end * rate)
+        least = min(round(_HEARD_SECONDS * rate), last - first)
         heard = {
             row.label
             for row in rows

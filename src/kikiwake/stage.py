@@ -133,8 +133,14 @@ def run_stage(
     run, stage = session.run, session.recipe.stages[number]
     pseudo = None
     if stage.pseudo is not None:
-        judged = len(session.validation_clips)
-        pseudo = pseudo_table(run, number, engine=session.engine, log=session.log, judged=judged)
+        pseudo = pseudo_table(
+            run,
+            number,
+            engine=session.engine,
+            log=session.log,
+            judged=len(session.validation_clips),
+            begun=state is not None and state["optimizer"] is not None,
+        )
     clips = stage_clips(run, stage, pseudo=pseudo)
     if stage.pseudo is not None and not clips.beside:
         why = (
@@ -490,7 +496,7 @@ class StageRun:
             self.features.fill([dataset.clips.fixed(Request(clip)) for clip in mine])
         finally:
             self.features.loader.close()
-        self.engine.gather(None)  # no process reads before all have written
+        self.engine.wait()  # no process reads before all have written
 
     def _class_weights(self) -> Tensor | None:
         if self.stage.class_weights is None:

@@ -98,7 +98,7 @@ def separate_clips(
     quiet = computer is not None and not computer.first
     found = fill(data, mine, say=say, workers=None if data.workers else 0, quiet=quiet)
     if computer is not None:
-        computer.gather(None)  # no process reads before all have written
+        computer.wait()  # no process reads before all have written
     if found.made:
         for line in str(found).splitlines():
             say("%s", line)

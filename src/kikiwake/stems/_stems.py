@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kikiwake import components
 from kikiwake.audio import reblocked
-from kikiwake.blocks import BLOCK, BlockFile, DamagedBlocks
+from kikiwake.blocks import BLOCK, LAYOUT, BlockFile, DamagedBlocks
 from kikiwake.cache import default_cache_folder, source_key
 from kikiwake.cache import key as cache_key
 from kikiwake.devices import out_of_memory
@@ -195,6 +195,7 @@ class Stems:
         free = components.part("separators", node["name"]).free
         return {
             "arithmetic": _ARITHMETIC,
+            "layout": LAYOUT,
             "separator": {key: value for key, value in node.items() if key not in free},
             "identity": self.identity,
             "sample_rate": self.sample_rate,
