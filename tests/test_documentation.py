@@ -96,7 +96,8 @@ def test_the_way_from_clips_to_scores_of_events_runs_as_written(
 ) -> None:
     """As written, but for fewer recordings, one epoch and a smaller network."""
     page = (PROJECT / "docs" / "events.md").read_text(encoding="utf-8")
-    (commands,) = re.findall(r"```\n(.*?)```", page, flags=re.DOTALL)
+    commands = "".join(re.findall(r"```\n(.*?)```", page, flags=re.DOTALL))
+    said = ""
     monkeypatch.chdir(tmp_path)
     write_tones(tmp_path / "tones", clips_per_class=8, folds=4).rename(tmp_path / "tones" / "clips.csv")
     for command in commands.splitlines():
@@ -109,8 +110,10 @@ def test_the_way_from_clips_to_scores_of_events_runs_as_written(
         words += {"train": ["stages.train.epochs=1"], "prepare": ["--workers", "0"]}.get(words[0], [])
         finished = CliRunner().invoke(app, words)
         assert finished.exit_code == 0, (finished.output, finished.exception)
-    assert "event_micro_f1" in finished.output
+        said += finished.output
+    assert "event_micro_f1" in said
     assert (tmp_path / "heard.scores" / "events.csv").is_file()
+    assert (tmp_path / "stretches.csv").is_file()
 
 
 def test_every_benchmark_is_among_those_that_make_bench_runs() -> None:

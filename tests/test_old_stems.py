@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import toys
 from kikiwake import blocks
+from kikiwake.blocks import LAYOUT
 from kikiwake.cli import app
 from kikiwake.recipe import Data
 from kikiwake.separation import separate, separation_settings
@@ -74,11 +75,11 @@ def test_older_arithmetic_and_layouts_are_outdated_for_any_recording(
     found = separate(manifest, settings(tmp_path), workers=0)
     assert (found.outdated.count, found.outdated.size, found.others.count) == (6, size(older), 0)
     first = next(iter(files(tmp_path) - older))
-    content = first.read_bytes().replace(b"kikiwake blocks 1\n", b"kikiwake blocks 0\n")
+    content = first.read_bytes().replace(b"kikiwake blocks %d\n" % LAYOUT, b"kikiwake blocks 0\n")
     elder = first.with_name(f"{first.name[:41]}{'0' * 40}.stems")
     elder.write_bytes(content)
     newer = first.with_name(f"{first.name[:41]}{'1' * 40}.stems")
-    newer.write_bytes(content.replace(b"blocks 0", b"blocks 2"))
+    newer.write_bytes(content.replace(b"blocks 0", b"blocks %d" % (LAYOUT + 1)))
     found = separate(manifest, settings(tmp_path), workers=0, prune="outdated")
     assert found.removed.count == 7
     assert not elder.exists()
@@ -97,7 +98,7 @@ def test_only_what_the_cache_wrote_is_removed(manifest: Path, tmp_path: Path) ->
     torn = entry.with_name(f".{entry.name[:50]}.12.34.tmp")
     fresh = entry.with_name(f".{entry.name[:50]}.12.35.tmp")
     for path in (torn, fresh):
-        path.write_bytes(b"kikiwake blocks 1\n")
+        path.write_bytes(b"kikiwake blocks %d\n" % LAYOUT)
     os.utime(torn, (time.time() - 7200,) * 2)
     elsewhere = tmp_path / "elsewhere.stems"
     shutil.copy(entry, elsewhere)
